@@ -1,0 +1,138 @@
+"""What the kernel shows of sockets and processes: the facts a submission cannot forge.
+
+Sockets are looked up one at a time through netlink (sock_diag(7)), because reading
+/proc/net/tcp walks the machine's whole hash table and takes milliseconds.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+from dataclasses import dataclass
+
+LISTEN = 10  # include/net/tcp_states.h
+ESTABLISHED = 1
+CLOSE_WAIT = 8
+
+_SOCK_DIAG_BY_FAMILY = 20
+_NLM_F_REQUEST = 1
+_NLMSG_ERROR = 2
+_NO_COOKIE = b"\xff" * 8
+CLOCK_TICK = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True, slots=True)
+class SocketState:
+    """One TCP socket as the kernel sees it; queues are in bytes."""
+
+    state: int
+    unread: int
+    unsent: int
+    inode: int
+
+
+def tcp_socket(local: tuple[str, int], remote: tuple[str, int] | None) -> SocketState | None:
+    """The socket with exactly these ends, the listener if `remote` is None; None if there is none."""
+    address, port = local
+    peer, peer_port = remote or ("0.0.0.0", 0)
+    ends = struct.pack("!HH4s12x4s12x", port, peer_port, socket.inet_aton(address), socket.inet_aton(peer))
+    request = struct.pack("=BBBxI", socket.AF_INET, socket.IPPROTO_TCP, 0, 0xFFFFFFFF)
+    request += ends + struct.pack("=I", 0) + _NO_COOKIE
+    header = struct.pack("=IHHII", 16 + len(request), _SOCK_DIAG_BY_FAMILY, _NLM_F_REQUEST, 1, 0)
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, 4) as diag:
+        diag.send(header + request)
+        answer = diag.recv(8192)
+    if struct.unpack_from("=H", answer, 4)[0] == _NLMSG_ERROR:
+        return None
+    state = answer[17]
+    unread, unsent, _uid, inode = struct.unpack_from("=IIII", answer, 16 + 4 + 48 + 4)
+    return SocketState(state, unread, unsent, inode)
+
+
+def sockets_of(pid: int) -> set[int]:
+    """The inodes of all sockets that the process holds."""
+    inodes = set()
+    for name in _listdir(f"/proc/{pid}/fd"):
+        try:
+            target = os.readlink(f"/proc/{pid}/fd/{name}")
+        except OSError:
+            continue  # closed since the listing
+        if target.startswith("socket:["):
+            inodes.add(int(target[8:-1]))
+    return inodes
+
+
+def descriptors(pid: int) -> int:
+    """How many descriptors the process has open."""
+    return len(_listdir(f"/proc/{pid}/fd"))
+
+
+def threads(pid: int) -> int:
+    """How many threads the process has."""
+    return len(_listdir(f"/proc/{pid}/task"))
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system time that the process has used."""
+    with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as stat:
+        fields = stat.read().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / CLOCK_TICK
+
+
+def state(pid: int) -> str:
+    """The letter of the process's state (proc(5)); `T` is stopped."""
+    with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as stat:
+        return stat.read().rpartition(")")[2].split()[0]
+
+
+def memory_kib(pid: int) -> tuple[int, int]:
+    """Virtual size and resident size in KiB."""
+    sizes = {}
+    with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as status:
+        for line in status:
+            key, _, value = line.partition(":")
+            if key in ("VmSize", "VmRSS"):
+                sizes[key] = int(value.split()[0])
+    return sizes.get("VmSize", 0), sizes.get("VmRSS", 0)
+
+
+def waiting(pid: int) -> list[str]:
+    """One line per thread: the system call in which it waits, or `running`."""
+    lines = []
+    for task in sorted(_listdir(f"/proc/{pid}/task"), key=int):
+        try:
+            with open(f"/proc/{pid}/task/{task}/syscall", encoding="ascii") as call:
+                lines.append(_call_name(call.read().split()))
+        except OSError:
+            continue  # the thread has ended, or its state is not ours to read
+    return lines
+
+
+# x86-64 and arm64 numbers of the calls in which a relay waits (asm/unistd.h).
+_CALLS_X86 = {0: "read", 1: "write", 7: "poll", 23: "select", 35: "nanosleep", 42: "connect",
+              43: "accept", 44: "send", 45: "recv", 46: "sendmsg", 47: "recvmsg", 202: "futex",
+              230: "nanosleep", 232: "epoll_wait", 270: "pselect", 271: "ppoll", 281: "epoll_wait", 288: "accept"}
+_CALLS_ARM = {63: "read", 64: "write", 73: "ppoll", 72: "pselect", 115: "nanosleep", 203: "connect",
+              202: "accept", 206: "send", 207: "recv", 211: "sendmsg", 212: "recvmsg", 98: "futex",
+              22: "epoll_wait", 242: "accept"}
+_CALLS = _CALLS_ARM if os.uname().machine == "aarch64" else _CALLS_X86
+_NOT_ABOUT_A_DESCRIPTOR = ("futex", "poll", "ppoll", "select", "pselect", "nanosleep")
+
+
+def _call_name(fields: list[str]) -> str:
+    if fields[0] == "running":
+        return "running"
+    name = _CALLS.get(int(fields[0]), f"system call {fields[0]}")
+    if name == "futex":
+        return "waiting for a lock or a thread"
+    if name in _NOT_ABOUT_A_DESCRIPTOR or len(fields) < 2:
+        return f"waiting in {name}()"
+    return f"waiting in {name}() on descriptor {int(fields[1], 16)}"
+
+
+def _listdir(path: str) -> list[str]:
+    try:
+        return os.listdir(path)
+    except OSError:
+        return []

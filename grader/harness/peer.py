@@ -1,0 +1,232 @@
+"""A scripted TCP peer: the other end of a student's connection.
+
+It sends in exactly the pieces it is told, and keeps what it received with the boundaries of its
+own recv() calls. It never takes one recv() for one message.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import socket
+import struct
+from typing import TYPE_CHECKING
+
+from . import kernel
+from .wire import Decoder, encode, first_difference, show
+
+if TYPE_CHECKING:
+    from .lab import Lab
+
+READ_CAP = 64 << 20
+
+
+class Peer:
+    """One connection to a student's program. Made by `Lab.connect` and `Lab.accept`."""
+
+    def __init__(self, lab: Lab, sock: socket.socket, name: str, other: str) -> None:
+        self.lab, self.sock, self.name, self.other = lab, sock, name, other
+        self.received = bytearray()  # bytes not yet expected by anyone
+        self.total = 0
+        self.ended = ""  # "closed" or "reset" once the other side has
+        self._messages: list[bytes] = []
+        self._decoder = Decoder()
+        self._local, self._remote = sock.getsockname(), sock.getpeername()
+        self._reading = False
+        self.read_on()
+
+    # -- sending ----------------------------------------------------------------
+
+    def send(self, data: bytes) -> None:
+        """Sends all of `data`, reading meanwhile. A connection that ends is noted, not an error."""
+        self.lab.log(self.name, "sends", data)
+        if not self._push(data):
+            self.lab.fail(f"{self.other.capitalize()} stopped reading while {self.name} was sending to it.")
+
+    def send_message(self, *bodies: bytes) -> None:
+        """Sends these bodies as messages, all in one write."""
+        self.send(b"".join(map(encode, bodies)))
+
+    def send_pieces(self, *pieces: bytes) -> None:
+        """Sends pieces so that each is read on its own: the next leaves when the last was taken."""
+        for piece in pieces:
+            self.send(piece)
+            self.until_taken()
+
+    def flood(self, data: bytes) -> int:
+        """Sends as much of `data` as the kernel takes at once; returns the number of bytes."""
+        sent = 0
+        try:
+            while sent < len(data):
+                sent += self.sock.send(data[sent:])
+        except OSError:
+            pass
+        self.lab.log(self.name, f"sends {sent} bytes without waiting")
+        return sent
+
+    def _push(self, data: bytes) -> bool:
+        rest = memoryview(data)
+
+        def pushed() -> bool:
+            nonlocal rest
+            try:
+                rest = rest[self.sock.send(rest):]
+            except BlockingIOError:
+                return False
+            except OSError as error:
+                self._end("reset" if isinstance(error, ConnectionResetError) else "closed")
+                return True
+            return not rest
+
+        return self.lab.until(pushed)
+
+    def until_taken(self) -> None:
+        """Waits until the program has read everything sent so far: the kernel's queues are empty."""
+        def taken() -> bool:
+            ours = kernel.tcp_socket(self._local, self._remote)
+            theirs = kernel.tcp_socket(self._remote, self._local)
+            return theirs is None or (theirs.unread == 0 and (ours is None or ours.unsent == 0))
+
+        if not self.lab.until(taken):
+            self.lab.fail(f"{self.other.capitalize()} does not read what {self.name} has sent to it.")
+
+    def unread(self) -> int:
+        """Bytes that the program has not read yet, in the kernel's receive queue."""
+        theirs = kernel.tcp_socket(self._remote, self._local)
+        return theirs.unread if theirs else 0
+
+    # -- receiving --------------------------------------------------------------
+
+    def read_on(self) -> None:
+        """Reads whatever arrives (the normal state)."""
+        if not self._reading and not self.ended:
+            self._reading = True
+            self.lab.selector.register(self.sock, selectors.EVENT_READ, self._read)
+
+    def stop_reading(self) -> None:
+        """Leaves what arrives in the kernel's buffers, like a program that hangs."""
+        if self._reading:
+            self._reading = False
+            self.lab.selector.unregister(self.sock)
+            self.lab.log(self.name, "stops reading")
+
+    def _read(self) -> None:
+        try:
+            data = self.sock.recv(65536)
+        except BlockingIOError:
+            return
+        except OSError:
+            self._end("reset")
+            return
+        if not data:
+            self._end("closed")
+            return
+        self.total += len(data)
+        self.lab.log(self.name, "receives", data)
+        if self.total <= READ_CAP:
+            self.received += data
+
+    def _end(self, how: str) -> None:
+        if not self.ended:
+            self.ended = how
+            self.lab.log(self.other, f"{how} the connection to {self.name}" if how == "closed"
+                         else f"reset the connection to {self.name}")
+        if self._reading:
+            self._reading = False
+            self.lab.selector.unregister(self.sock)
+
+    def expect(self, data: bytes, cause: str = "", seconds: float | None = None) -> None:
+        """Exactly these bytes come next, in any pieces."""
+        self.lab.until(lambda: len(self.received) >= len(data) or self.ended
+                       or not data.startswith(bytes(self.received)), *self._time(seconds))
+        got = bytes(self.received[: len(data)])
+        if got != data:
+            self.lab.fail(cause or self._difference(got, data))
+        del self.received[: len(data)]
+
+    def expect_message(self, *bodies: bytes, cause: str = "", seconds: float | None = None) -> None:
+        """Exactly these messages come next."""
+        for body in bodies:
+            got = self.message(seconds=seconds, cause=cause, wanted=body)
+            if got != body:
+                self.lab.fail(cause or self._difference(got, body, "the message "))
+
+    def message(self, *, cause: str = "", seconds: float | None = None, wanted: bytes | None = None) -> bytes:
+        """The next message, whatever it is."""
+        def arrived() -> bool:
+            if self.received:
+                self._messages += self._decoder.feed(bytes(self.received))
+                self.received.clear()
+            return bool(self._messages or self.ended)
+
+        self.lab.until(arrived, *self._time(seconds))
+        if not self._messages:
+            self.lab.fail(cause or self._silence(wanted))
+        return self._messages.pop(0)
+
+    def expect_end(self, cause: str = "", seconds: float | None = None, *, nothing_more: bool = True) -> None:
+        """The program ends this connection, having sent nothing more."""
+        self.lab.until(lambda: self.ended, *self._time(seconds))
+        if not self.ended:
+            self.lab.fail(cause or f"{self.other.capitalize()} did not close the connection to {self.name}.")
+        if nothing_more and (self.received or self._messages):
+            extra = bytes(self.received) or self._messages[0]
+            self.lab.fail(cause or f"{self.other.capitalize()} sent {show(extra)} to {self.name}, which the contract does not ask for.")
+
+    def _time(self, seconds: float | None) -> tuple[float]:
+        from .lab import DEADLINE
+        slowness = max((p.slowness for p in self.lab.programs), default=1.0)
+        return ((seconds or DEADLINE) * slowness,)
+
+    def _silence(self, wanted: bytes | None) -> str:
+        expected = f" instead of the message {show(wanted)}" if wanted is not None else ""
+        partial = self._decoder.partial
+        if partial:
+            return f"{self.other.capitalize()} sent {show(partial)} without the end of a message{expected}."
+        if self.ended:
+            return f"{self.other.capitalize()} {self.ended} the connection to {self.name}{expected}."
+        return f"{self.other.capitalize()} sent nothing to {self.name}{expected}."
+
+    def _difference(self, got: bytes, expected: bytes, what: str = "") -> str:
+        who = self.other.capitalize()
+        if not got and self.ended:
+            return f"{who} {self.ended} the connection to {self.name} instead of sending {show(expected)}."
+        if not got and not what:
+            return f"{who} sent nothing to {self.name} instead of {show(expected)}."
+        at = first_difference(got, expected)
+        place = f"; they differ at byte {at + 1}" if at and len(expected) > 8 else ""
+        sizes = f" ({len(got)} bytes instead of {len(expected)})" if len(got) != len(expected) else ""
+        return f"{who} sent {what}{show(got)} to {self.name} instead of {show(expected)}{sizes}{place}."
+
+    # -- leaving ----------------------------------------------------------------
+
+    def half_close(self) -> None:
+        """Says "I send nothing more" (a FIN) and still listens."""
+        self.lab.log(self.name, "half-closes: it sends nothing more")
+        self._quietly(lambda: self.sock.shutdown(socket.SHUT_WR))
+
+    def close(self) -> None:
+        """Closes the connection in the normal way."""
+        self.lab.log(self.name, "closes")
+        self.drop()
+
+    def reset(self) -> None:
+        """Vanishes: the kernel sends a reset instead of a goodbye."""
+        self.lab.log(self.name, "resets the connection")
+        self._quietly(lambda: self.sock.setsockopt(
+            socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)))
+        self.drop()
+
+    def drop(self) -> None:
+        """Closes the socket without a word in the log."""
+        if self._reading:
+            self._reading = False
+            self.lab.selector.unregister(self.sock)
+        self.sock.close()
+
+    @staticmethod
+    def _quietly(act) -> None:
+        try:
+            act()
+        except OSError:
+            pass  # the program has ended the connection first

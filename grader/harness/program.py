@@ -1,0 +1,284 @@
+"""One process of the student: started, watched, read, stopped and always ended."""
+
+from __future__ import annotations
+
+import os
+import re
+import resource
+import selectors
+import signal
+import subprocess
+import time
+import tty
+from typing import TYPE_CHECKING
+
+from . import kernel
+from .wire import show
+
+if TYPE_CHECKING:
+    from .lab import Lab
+
+OUTPUT_CAP = 4 << 20  # bytes kept of a program's output; what follows is read and dropped
+_ANSI = re.compile(rb"\x1b\[[0-9;?]*[A-Za-z]")
+_PROMPT = re.compile(rb"^(?:[\w ]{0,20}[>:$#%?]+ ?)+")
+_ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "TERM": "dumb"}
+
+
+class Program:
+    """A running server or client. Made by `Lab`; its output is read by the lab's loop.
+
+    Its stdout is a terminal (raw: no echo, no newline translation), so that lines appear at
+    once; `stdout` names a file to use instead. `stdin` is "pipe", "tty" or the path of a file.
+    `nofile` limits its descriptors. `tool` is a command put in front (valgrind), `slowness` the
+    factor for deadlines under that tool.
+    """
+
+    def __init__(self, lab: Lab, role: str, path: str, arguments: tuple[str, ...], *, stdin: str = "pipe",
+                 stdout: str | None = None, nofile: int | None = None, tool: tuple[str, ...] = (),
+                 env: dict[str, str] | None = None, slowness: float = 1.0) -> None:
+        self.lab, self.role, self.slowness = lab, role, slowness
+        self.address: tuple[str, int] | None = None
+        self.output, self.errors = bytearray(), bytearray()
+        self.ended_by_us = False
+        self.may_end = role == "client"
+        self._line_position = 0
+        self._input: int | None = None
+        self._open: set[int] = set()
+        child_in = self._make_stdin(stdin)
+        out, child_out = (None, os.open(stdout, os.O_WRONLY)) if stdout else _terminal()
+        err, child_err = os.pipe()
+        command = [*tool, path, *arguments]
+        lab.log(f"your {role}", "start: " + " ".join([role, *arguments]))
+        try:
+            self.process = subprocess.Popen(
+                command, stdin=child_in, stdout=child_out, stderr=child_err, start_new_session=True,
+                env={**_ENVIRONMENT, **(env or {})}, cwd=os.path.dirname(path))
+        finally:
+            for fd in (child_in, child_out, child_err):
+                os.close(fd)
+        self._limit(nofile)
+        if out is not None:
+            self._watch(out, self.output, "stdout")
+        self._watch(err, self.errors, "stderr")
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def inner_pid(self) -> int:
+        """The process that runs the student's code."""
+        return self.process.pid
+
+    def _limit(self, nofile: int | None) -> None:
+        limits = [(resource.RLIMIT_CORE, 0), (resource.RLIMIT_FSIZE, 64 << 20), (resource.RLIMIT_CPU, 120)]
+        if nofile:
+            limits.append((resource.RLIMIT_NOFILE, nofile))
+        for which, value in limits:
+            try:
+                resource.prlimit(self.pid, which, (value, value))
+            except (ProcessLookupError, PermissionError):
+                return
+
+    def _make_stdin(self, stdin: str) -> int:
+        if stdin == "pipe":
+            child, self._input = os.pipe()
+        elif stdin == "tty":
+            self._input, child = _terminal()
+            os.set_blocking(self._input, False)
+        else:
+            child = os.open(stdin, os.O_RDONLY)
+        if self._input is not None:
+            os.set_blocking(self._input, False)
+        return child
+
+    def _watch(self, fd: int, buffer: bytearray, name: str) -> None:
+        os.set_blocking(fd, False)
+        self._open.add(fd)
+
+        def read() -> None:
+            try:
+                data = os.read(fd, 65536)
+            except BlockingIOError:
+                return
+            except OSError:  # EIO: a terminal whose last writer is gone
+                data = b""
+            if not data:
+                self.lab.selector.unregister(fd)
+                self._open.discard(fd)
+                os.close(fd)
+                return
+            if len(buffer) < OUTPUT_CAP:
+                buffer.extend(data)
+                self.lab.log(f"your {self.role}", name, data)
+
+        self.lab.selector.register(fd, selectors.EVENT_READ, read)
+
+    # -- input and output -------------------------------------------------------
+
+    def write(self, data: bytes) -> None:
+        """Types `data` into the program's stdin."""
+        assert self._input is not None
+        self.lab.log(f"stdin of your {self.role}", "typed", data)
+        rest = memoryview(data)
+
+        def written() -> bool:
+            nonlocal rest
+            try:
+                rest = rest[os.write(self._input, rest):]
+            except BlockingIOError:
+                return False
+            except OSError:
+                return True  # the program has closed its stdin
+            return not rest
+
+        if not self.lab.until(written):
+            self.lab.fail(f"Your {self.role} stopped reading its stdin.")
+
+    def close_stdin(self) -> None:
+        """The end of the program's input."""
+        if self._input is not None:
+            self.lab.log(f"stdin of your {self.role}", "end of input")
+            os.close(self._input)
+            self._input = None
+
+    def lines(self) -> list[bytes]:
+        """The complete lines of stdout so far, without colours."""
+        return [_ANSI.sub(b"", line.rstrip(b"\r")) for line in bytes(self.output).split(b"\n")[:-1]]
+
+    def expect_line(self, expected: bytes, cause: str = "", seconds: float | None = None) -> None:
+        """The line `expected` appears on stdout, after those expected before; others may stand between."""
+        def found() -> bool:
+            lines = self.lines()
+            for i in range(self._line_position, len(lines)):
+                if line_matches(lines[i], expected):
+                    self._line_position = i + 1
+                    return True
+            return False
+
+        if not self.lab.until(found, (seconds or self.lab_deadline()) * self.slowness):
+            got = bytes(self.output).split(b"\n")[self._line_position:]
+            shown = ", ".join(show(line) for line in got[:3] if line) or "nothing more"
+            self.lab.fail(cause or f"Your {self.role} did not print the line {show(expected)} on stdout; it printed {shown}.")
+
+    def count_line(self, expected: bytes) -> int:
+        """How many lines of stdout so far are `expected`."""
+        return sum(line_matches(line, expected) for line in self.lines())
+
+    @staticmethod
+    def lab_deadline() -> float:
+        from .lab import DEADLINE
+        return DEADLINE
+
+    # -- its end ----------------------------------------------------------------
+
+    def alive(self) -> bool:
+        return self.process.poll() is None
+
+    def expect_exit(self, status: int | tuple[int, ...], seconds: float | None = None, cause: str = "") -> None:
+        """The program ends by itself with this exit status (or one of these)."""
+        allowed = status if isinstance(status, tuple) else (status,)
+        self.may_end = True
+        if not self.lab.until(lambda: not self.alive(), (seconds or self.lab_deadline()) * self.slowness):
+            self.lab.fail(cause or f"Your {self.role} did not end.")
+        self.lab.until(lambda: not self._open, 1)
+        code = self.process.returncode
+        self.lab.log(f"your {self.role}", f"ended: {_status(code)}")
+        if code not in allowed:
+            wanted = " or ".join(map(str, allowed))
+            self.lab.fail(cause or f"Your {self.role} ended with {_status(code)}; the contract asks for exit status {wanted}.")
+
+    def expect_error(self, *words: str) -> None:
+        """stderr has a line with all these words, whatever their case."""
+        def found() -> bool:
+            return any(all(w.lower() in line.lower() for w in words) for line in self.error_lines())
+
+        if not self.lab.until(found, 1):
+            wanted = " and ".join(f'"{w}"' for w in words) or "an error"
+            got = show(bytes(self.errors)) if self.errors else "nothing"
+            self.lab.fail(f"Your {self.role} should print a line with {wanted} on stderr; it printed {got}.")
+
+    def error_lines(self) -> list[str]:
+        """The lines of stderr that are not blank."""
+        return [line for line in self.errors.decode("utf-8", "replace").splitlines() if line.strip()]
+
+    def not_written(self) -> str:
+        """The line by which a starter says that it is not written yet, or an empty string."""
+        if self.alive() or self.process.returncode in (0, None):
+            return ""
+        for line in self.error_lines():
+            if "Function not implemented" in line:
+                return line
+        return ""
+
+    def unexpected_end(self) -> str:
+        """One sentence if the program has ended as it never should, else an empty string."""
+        code = self.process.poll()
+        if code is None or self.ended_by_us:
+            return ""
+        if code < 0:
+            return f"Your {self.role} was ended by {_status(code)}."
+        if not self.may_end:
+            said = f'; it said "{self.error_lines()[-1]}"' if self.error_lines() else ""
+            return f"Your {self.role} ended by itself with {_status(code)}{said}."
+        return ""
+
+    # -- handling the process ---------------------------------------------------
+
+    def stop(self) -> None:
+        """Halts the program; returns when every thread of it stands still."""
+        os.kill(self.inner_pid(), signal.SIGSTOP)
+        self.lab.until(lambda: not self.alive() or kernel.state(self.inner_pid()) == "T")
+        self.lab.log(f"your {self.role}", "is halted")
+
+    def go_on(self) -> None:
+        """Lets a halted program run again."""
+        self.lab.log(f"your {self.role}", "runs again")
+        os.kill(self.inner_pid(), signal.SIGCONT)
+
+    def terminate(self) -> int:
+        """Ends the program with SIGTERM, as a user would; returns its status when it has ended."""
+        self.ended_by_us = True
+        if self.alive():
+            self.process.send_signal(signal.SIGTERM)
+            if not self.lab.until(lambda: not self.alive(), 10):
+                self.end()
+        self.lab.until(lambda: not self._open, 2)
+        return self.process.returncode
+
+    def end(self) -> None:
+        """Ends the program and all it has started, at once."""
+        self.ended_by_us = True
+        try:
+            os.killpg(self.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        self.process.wait()
+        self.close_stdin()
+        for fd in list(self._open):
+            self.lab.selector.unregister(fd)
+            os.close(fd)
+        self._open.clear()
+
+
+def line_matches(line: bytes, expected: bytes) -> bool:
+    """True if `line` is `expected`, perhaps behind a prompt such as "> "."""
+    return line == expected or _PROMPT.sub(b"", line) == expected
+
+
+def _terminal() -> tuple[int, int]:
+    ours, theirs = os.openpty()
+    tty.setraw(theirs)
+    return ours, theirs
+
+
+def _status(code: int) -> str:
+    if code >= 0:
+        return f"exit status {code}"
+    words = {
+        signal.SIGSEGV: "SIGSEGV (it used memory that is not its own)",
+        signal.SIGABRT: "SIGABRT (the C library found broken memory, or abort() was called)",
+        signal.SIGPIPE: "SIGPIPE (it sent to a connection that the other side had closed)",
+        signal.SIGFPE: "SIGFPE (an impossible calculation, such as a division by zero)",
+        signal.SIGXCPU: "SIGXCPU (it used far too much CPU time)",
+    }
+    return words.get(-code) or f"signal {signal.Signals(-code).name}"

@@ -1,0 +1,82 @@
+"""The wire format of stages 2 to 4: messages ended by DONE, with backslash escapes.
+
+Knows bytes only; knows nothing of sockets. The rules are those of handouts/protocol.md.
+"""
+
+from __future__ import annotations
+
+BODY_MAX = 4096
+END = b"DONE"
+
+
+def encode(body: bytes) -> bytes:
+    """The bytes that carry `body`: escaped, then ended by DONE."""
+    return body.replace(b"\\", b"\\\\").replace(END, b"\\" + END) + END
+
+
+class Decoder:
+    """Cuts a byte stream, fed in any pieces, into message bodies."""
+
+    def __init__(self) -> None:
+        self._body = bytearray()
+        self._matched = 0  # how many bytes of DONE have just been seen
+        self._escaped = False
+
+    @property
+    def partial(self) -> bytes:
+        """What has arrived of a message that is not complete."""
+        return bytes(self._body) + END[: self._matched]
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Takes the next bytes of the stream; returns the bodies they complete."""
+        bodies = []
+        for byte in data:
+            if self._escaped:
+                self._escaped = False
+                self._body.append(byte)
+            elif byte == END[self._matched]:
+                self._matched += 1
+                if self._matched == len(END):
+                    bodies.append(bytes(self._body))
+                    self._body.clear()
+                    self._matched = 0
+            else:
+                self._mismatch(byte)
+        return bodies
+
+    def _mismatch(self, byte: int) -> None:
+        # No proper prefix of DONE is also its suffix, so a broken match is plain
+        # text, and only the byte that broke it can begin a new one.
+        self._body += END[: self._matched]
+        self._matched = 0
+        if byte == ord("\\"):
+            self._escaped = True
+        elif byte == END[0]:
+            self._matched = 1
+        else:
+            self._body.append(byte)
+
+
+def show(data: bytes, limit: int = 64) -> str:
+    """`data` as one quoted, printable line, cut in the middle beyond `limit` bytes.
+
+    Valid UTF-8 letters stay readable; every other byte is written as an escape.
+    """
+    if len(data) > limit:
+        half = limit // 2
+        left = len(data) - 2 * half
+        return f"{show(data[:half])} ... {left} bytes ... {show(data[-half:])}"
+    text = data.decode("utf-8", "backslashreplace")
+    names = {"\n": "\\n", "\r": "\\r", "\t": "\\t", "\0": "\\0", '"': '\\"'}
+    quoted = "".join(
+        names.get(c) or (c if c.isprintable() else f"\\x{ord(c):02x}") for c in text
+    )
+    return f'"{quoted}"'
+
+
+def first_difference(got: bytes, expected: bytes) -> int:
+    """The position of the first byte in which the two differ."""
+    for i, (a, b) in enumerate(zip(got, expected)):
+        if a != b:
+            return i
+    return min(len(got), len(expected))
