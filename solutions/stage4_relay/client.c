@@ -38,9 +38,8 @@ static void add_to_line(struct client *client, const char *data, size_t len)
 {
     size_t room = sizeof client->line - client->line_len;
 
-    if (len > room) {
+    if (len > room)
         len = room;
-    }
     memcpy(client->line + client->line_len, data, len);
     client->line_len += len;
 }
@@ -68,15 +67,12 @@ static int take_line(struct client *client)
  */
 static int next_line(struct client *client)
 {
-    if (take_line(client)) {
+    if (take_line(client))
         return 1;
-    }
-    if (!client->at_end) {
+    if (!client->at_end)
         return 0;
-    }
-    if (client->line_len == 0) {
+    if (client->line_len == 0)
         add_to_line(client, "QUIT", 4);
-    }
     return 1;
 }
 
@@ -86,14 +82,13 @@ static int next_line(struct client *client)
  */
 static int queue_line(struct client *client)
 {
-    if (client->line_len > FRAME_BODY_MAX) {
+    if (client->line_len > FRAME_BODY_MAX)
         fprintf(stderr, "client: line too long, not sent\n");
-    } else if (outbox_append(&client->outbox, client->line,
-                             client->line_len) == -1) {
+    else if (outbox_append(&client->outbox, client->line, client->line_len) ==
+             -1)
         return -1;
-    } else if (client->line_len == 4 && memcmp(client->line, "QUIT", 4) == 0) {
+    else if (client->line_len == 4 && memcmp(client->line, "QUIT", 4) == 0)
         client->quit = 1;
-    }
     client->line_len = 0;
     return 0;
 }
@@ -102,13 +97,11 @@ static int queue_line(struct client *client)
 static void send_lines(struct client *client)
 {
     while (!client->quit) {
-        if (!client->complete && !next_line(client)) {
+        if (!client->complete && !next_line(client))
             break;
-        }
         client->complete = queue_line(client) == -1;
-        if (client->complete) {
+        if (client->complete)
             break;
-        }
     }
     client->sending = outbox_send(&client->outbox);
 }
@@ -118,12 +111,10 @@ static void read_input(struct client *client)
 {
     ssize_t n = read(STDIN_FILENO, client->input, sizeof client->input);
 
-    if (n == -1 && (errno == EINTR || errno == EAGAIN)) {
+    if (n == -1 && (errno == EINTR || errno == EAGAIN))
         return;
-    }
-    if (n == -1) {
+    if (n == -1)
         fprintf(stderr, "client: stdin: %s\n", strerror(errno));
-    }
     client->start = 0;
     client->end = n > 0 ? (size_t)n : 0;
     client->at_end = n <= 0;
@@ -137,18 +128,15 @@ static int receive(struct client *client)
 {
     long n = frame_fill(&client->reader);
 
-    if (n <= 0) {
+    if (n <= 0)
         return (int)n;
-    }
     for (;;) {
         int got = frame_next(&client->reader);
 
-        if (got == -1) {
+        if (got == -1)
             return -1;
-        }
-        if (got == 0) {
+        if (got == 0)
             return 1;
-        }
         frame_print("", client->reader.body, client->reader.len);
     }
 }
@@ -160,21 +148,19 @@ static int receive(struct client *client)
 static int wait_for_both(struct client *client, int *typed, int *arrived)
 {
     /* While lines are waiting for room, stdin has to wait too; otherwise a
-       large file would be read into memory. poll() ignores -1. */
+     * large file would be read into memory. poll() ignores -1. */
     int listening = !client->at_end && !client->quit && !client->complete;
     struct pollfd fds[2] = {
         {.fd = listening ? STDIN_FILENO : -1, .events = POLLIN},
         {.fd = client->outbox.fd, .events = POLLIN},
     };
 
-    if (client->sending) {
+    if (client->sending)
         fds[1].events |= POLLOUT;
-    }
     int n = poll(fds, 2, -1);
 
-    if (n == -1 && errno != EINTR) {
+    if (n == -1 && errno != EINTR)
         return -1;
-    }
     /* Not only POLLIN: an end may be reported as POLLHUP or POLLERR alone. */
     *typed = n > 0 && fds[0].revents != 0;
     *arrived = n > 0 && (fds[1].revents & ~POLLOUT) != 0;
@@ -191,19 +177,16 @@ static int talk(struct client *client)
         int typed, arrived;
 
         send_lines(client);
-        if (wait_for_both(client, &typed, &arrived) == -1) {
+        if (wait_for_both(client, &typed, &arrived) == -1)
             return -1;
-        }
         if (arrived) {
             int result = receive(client);
 
-            if (result <= 0) {
+            if (result <= 0)
                 return result;
-            }
         }
-        if (typed) {
+        if (typed)
             read_input(client);
-        }
     }
 }
 
@@ -225,9 +208,8 @@ static int client_open(struct client *client, const char *name,
 
     int fd = net_connect(host, port, failed);
 
-    if (fd == -1) {
+    if (fd == -1)
         return -1;
-    }
     if (outbox_init(&client->outbox, fd) == -1) {
         *failed = "outbox_init";
         close(fd);
@@ -265,12 +247,10 @@ int main(int argc, char **argv)
         fprintf(stderr, "client: %s: %s\n", failed, strerror(errno));
         return 1;
     }
-    if (argc > 2) {
+    if (argc > 2)
         host = argv[2];
-    }
-    if (argc > 3) {
+    if (argc > 3)
         port = net_parse_port(argv[3]);
-    }
     if (argc < 2 || argc > 4 || port == -1) {
         fprintf(stderr, "usage: client NAME [HOST [PORT]]\n");
         return 2;

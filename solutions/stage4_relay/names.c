@@ -8,17 +8,15 @@
 /* Says whether name is 1 to NAMES_LEN_MAX of the permitted characters. */
 static int name_valid(const char *name, size_t len)
 {
-    if (len < 1 || len > NAMES_LEN_MAX) {
+    if (len < 1 || len > NAMES_LEN_MAX)
         return 0;
-    }
     for (size_t i = 0; i < len; i++) {
         char c = name[i];
 
         /* isalnum() would depend on the locale. */
         if (!(c >= 'A' && c <= 'Z') && !(c >= 'a' && c <= 'z') &&
-            !(c >= '0' && c <= '9') && c != '_' && c != '-') {
+            !(c >= '0' && c <= '9') && c != '_' && c != '-')
             return 0;
-        }
     }
     return 1;
 }
@@ -29,9 +27,8 @@ static struct peer **bucket_of(struct names *names, const char *name,
 {
     uint32_t hash = 2166136261u;
 
-    for (size_t i = 0; i < len; i++) {
+    for (size_t i = 0; i < len; i++)
         hash = (hash ^ (unsigned char)name[i]) * 16777619u;
-    }
     return &names->buckets[hash % NAMES_BUCKETS];
 }
 
@@ -42,10 +39,9 @@ static struct peer *find_locked(struct names *names, const char *name,
     struct peer *peer = *bucket_of(names, name, len);
 
     /* Whole names are compared: "bob" is neither "bo" nor "bobby". */
-    while (peer != NULL && (strlen(peer->name) != len ||
-                            memcmp(peer->name, name, len) != 0)) {
+    while (peer != NULL &&
+           (strlen(peer->name) != len || memcmp(peer->name, name, len) != 0))
         peer = peer->next;
-    }
     return peer;
 }
 
@@ -57,9 +53,8 @@ int names_init(struct names *names)
         errno = err;
         return -1;
     }
-    for (size_t i = 0; i < NAMES_BUCKETS; i++) {
+    for (size_t i = 0; i < NAMES_BUCKETS; i++)
         names->buckets[i] = NULL;
-    }
     return 0;
 }
 
@@ -68,9 +63,8 @@ struct peer *peer_new(int fd)
     /* Not calloc: most of an outbox is never used, and stays untouched. */
     struct peer *peer = malloc(sizeof *peer);
 
-    if (peer == NULL) {
+    if (peer == NULL)
         return NULL;
-    }
     if (outbox_init(&peer->outbox, fd) == -1) {
         free(peer);
         return NULL;
@@ -111,7 +105,7 @@ int names_enter(struct names *names, struct peer *peer, const char *name,
     }
 
     /* If the lock were given back between the look and the entry, two clients
-       could both find the name free. */
+     * could both find the name free. */
     pthread_mutex_lock(&names->lock);
     int result = enter_locked(names, peer, name, len);
     pthread_mutex_unlock(&names->lock);
@@ -124,10 +118,9 @@ struct peer *names_find(struct names *names, const char *name, size_t len)
     struct peer *peer = find_locked(names, name, len);
 
     /* Counted before the lock is given back: a moment later the client could
-       have left and be freed. */
-    if (peer != NULL) {
+     * have left and be freed. */
+    if (peer != NULL)
         peer->references++;
-    }
     pthread_mutex_unlock(&names->lock);
     return peer;
 }
@@ -157,9 +150,8 @@ static void remove_locked(struct names *names, struct peer *peer)
 {
     struct peer **link = bucket_of(names, peer->name, strlen(peer->name));
 
-    while (*link != peer) {
+    while (*link != peer)
         link = &(*link)->next;
-    }
     *link = peer->next;
     peer->next = NULL;
     peer->name[0] = '\0';
@@ -168,9 +160,8 @@ static void remove_locked(struct names *names, struct peer *peer)
 void names_remove(struct names *names, struct peer *peer)
 {
     pthread_mutex_lock(&names->lock);
-    if (peer->name[0] != '\0') {
+    if (peer->name[0] != '\0')
         remove_locked(names, peer);
-    }
     pthread_mutex_unlock(&names->lock);
 }
 
@@ -184,9 +175,8 @@ static size_t list_locked(struct names *names, char *text, size_t size)
         for (; peer != NULL; peer = peer->next) {
             size_t len = strlen(peer->name);
 
-            if (len + 1 > size - used) {
+            if (len + 1 > size - used)
                 return used;
-            }
             text[used] = ' ';
             memcpy(text + used + 1, peer->name, len);
             used += len + 1;

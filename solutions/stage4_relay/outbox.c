@@ -55,9 +55,8 @@ static int append_locked(struct outbox *box, const char *body, size_t len)
         return -1;
     }
     /* As if every byte had to be escaped: simpler than to count them. */
-    if (make_room_locked(box, 2 * len + 4) == -1) {
+    if (make_room_locked(box, 2 * len + 4) == -1)
         return -1;
-    }
     box->end += frame_encode(box->data + box->end, body, len);
     return 0;
 }
@@ -73,9 +72,8 @@ int outbox_append(struct outbox *box, const char *body, size_t len)
 void outbox_end(struct outbox *box, const char *last)
 {
     pthread_mutex_lock(&box->lock);
-    if (!box->closed && last != NULL) {
+    if (!box->closed && last != NULL)
         box->end += frame_encode(box->data + box->end, last, strlen(last));
-    }
     box->closed = 1;
     pthread_mutex_unlock(&box->lock);
 }
@@ -88,7 +86,7 @@ static void drop_locked(struct outbox *box)
     box->end = 0;
 
     /* Not close(): other threads still use this number. shutdown() wakes
-       them. Best effort: it fails if the peer has gone, which is as good. */
+     * them. Best effort: it fails if the peer has gone, which is as good. */
     shutdown(box->fd, SHUT_RDWR);
 }
 
@@ -115,17 +113,16 @@ static void sent_locked(struct outbox *box, size_t n)
 static void send_locked(struct outbox *box)
 {
     while (box->start < box->end) {
-        ssize_t n = send(box->fd, box->data + box->start,
-                         box->end - box->start, MSG_DONTWAIT | MSG_NOSIGNAL);
+        ssize_t n = send(box->fd, box->data + box->start, box->end - box->start,
+                         MSG_DONTWAIT | MSG_NOSIGNAL);
 
         if (n >= 0) {
             sent_locked(box, (size_t)n);
         } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
             /* The patience begins with the first refusal after a success;
-               later ones, whoever meets them, do not prolong it. */
-            if (box->stalled_since == 0) {
+             * later ones, whoever meets them, do not prolong it. */
+            if (box->stalled_since == 0)
                 box->stalled_since = wait_clock();
-            }
             return;
         } else if (errno != EINTR) {
             drop_locked(box);
@@ -155,7 +152,7 @@ static int send_up_to(struct outbox *box, unsigned long long target,
     int waiting = !box->dead && box->sent < target;
 
     /* Asked again here and not after the wait: another thread that waits for
-       this client may have made progress meanwhile. */
+     * this client may have made progress meanwhile. */
     *deadline = box->stalled_since + OUTBOX_PATIENCE_MS;
     if (waiting && wait_clock() >= *deadline) {
         drop_locked(box);
@@ -176,8 +173,7 @@ void outbox_flush(struct outbox *box)
 
     while (send_up_to(box, target, &deadline)) {
         /* The lock is free during the wait, so that others can append. */
-        if (wait_ready(box->fd, POLLOUT, deadline) == -1) {
+        if (wait_ready(box->fd, POLLOUT, deadline) == -1)
             outbox_drop(box);
-        }
     }
 }

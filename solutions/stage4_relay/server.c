@@ -11,13 +11,10 @@
 #include "outbox.h"
 
 #include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 enum {
@@ -55,11 +52,10 @@ static void batch_flush(struct session *session)
     for (size_t i = 0; i < session->batch_len; i++) {
         struct peer *peer = session->batch[i];
 
-        if (outbox_send(&peer->outbox) == 0) {
+        if (outbox_send(&peer->outbox) == 0)
             names_release(session->names, peer);
-        } else {
+        else
             session->batch[waiting++] = peer;
-        }
     }
     for (size_t i = 0; i < waiting; i++) {
         outbox_flush(&session->batch[i]->outbox);
@@ -71,14 +67,11 @@ static void batch_flush(struct session *session)
 /* Remembers that the outbox of peer is to be flushed. Borrows peer. */
 static void batch_add(struct session *session, struct peer *peer)
 {
-    for (size_t i = 0; i < session->batch_len; i++) {
-        if (session->batch[i] == peer) {
+    for (size_t i = 0; i < session->batch_len; i++)
+        if (session->batch[i] == peer)
             return;
-        }
-    }
-    if (session->batch_len == BATCH_MAX) {
+    if (session->batch_len == BATCH_MAX)
         batch_flush(session);
-    }
     names_hold(session->names, peer);
     session->batch[session->batch_len++] = peer;
 }
@@ -87,13 +80,12 @@ static void batch_add(struct session *session, struct peer *peer)
  * Puts a message into the outbox of peer, and waits only if that is full.
  * Returns 0, or -1 if the client is leaving or was dropped. Borrows all.
  */
-static int deliver(struct session *session, struct peer *peer,
-                   const char *body, size_t len)
+static int deliver(struct session *session, struct peer *peer, const char *body,
+                   size_t len)
 {
     while (outbox_append(&peer->outbox, body, len) == -1) {
-        if (errno != ENOBUFS) {
+        if (errno != ENOBUFS)
             return -1;
-        }
         /* Nobody else's messages may lie here while this thread waits. */
         batch_flush(session);
         outbox_flush(&peer->outbox);
@@ -105,9 +97,8 @@ static int deliver(struct session *session, struct peer *peer,
 static void reply_bytes(struct session *session, const char *body, size_t len)
 {
     /* A client that was dropped is not served any more. */
-    if (deliver(session, session->peer, body, len) == -1) {
+    if (deliver(session, session->peer, body, len) == -1)
         session->leaving = 1;
-    }
 }
 
 static void reply(struct session *session, const char *text)
@@ -162,9 +153,8 @@ static long compose_from(struct session *session, const char *message,
     int head = snprintf(session->text, sizeof session->text, "FROM %s ",
                         session->name);
 
-    if ((size_t)head + len > FRAME_BODY_MAX) {
+    if ((size_t)head + len > FRAME_BODY_MAX)
         return -1;
-    }
     /* Not with %s: the message may contain NUL bytes. */
     memcpy(session->text + head, message, len);
     return head + (long)len;
@@ -219,17 +209,16 @@ static int begins_with(const char *body, size_t len, const char *text)
 static void handle_command(struct session *session, const char *body,
                            size_t len)
 {
-    if (begins_with(body, len, "TO ")) {
+    if (begins_with(body, len, "TO "))
         command_to(session, body + 3, len - 3);
-    } else if (begins_with(body, len, "NAME ")) {
+    else if (begins_with(body, len, "NAME "))
         command_name(session, body + 5, len - 5);
-    } else if (is_word(body, len, "WHO")) {
+    else if (is_word(body, len, "WHO"))
         command_who(session);
-    } else if (is_word(body, len, "QUIT")) {
+    else if (is_word(body, len, "QUIT"))
         say_goodbye(session, "BYE");
-    } else {
+    else
         reply(session, "ERR bad command");
-    }
 }
 
 /* Serves all commands that have arrived, then sends what they caused. */
@@ -240,14 +229,12 @@ static void handle_input(struct session *session)
     while (!session->leaving) {
         int got = frame_next(reader);
 
-        if (got == 0) {
+        if (got == 0)
             break;
-        }
-        if (got == 1) {
+        if (got == 1)
             handle_command(session, reader->body, reader->len);
-        } else {
+        else
             say_goodbye(session, "ERR too long");
-        }
     }
     batch_flush(session);
 }
@@ -266,7 +253,7 @@ static void session_end(struct session *session)
     outbox_flush(&peer->outbox);
 
     /* The client learns of the end at once, although another thread may have
-       a reference a little longer. */
+     * a reference a little longer. */
     frame_drain(peer->outbox.fd);
     names_release(session->names, peer);
     free(session);
@@ -278,9 +265,8 @@ static void *session_run(void *arg)
     struct session *session = arg;
 
     /* An error ends a session like the end of the connection. */
-    while (!session->leaving && frame_fill(&session->reader) > 0) {
+    while (!session->leaving && frame_fill(&session->reader) > 0)
         handle_input(session);
-    }
     session_end(session);
     return NULL;
 }
@@ -290,9 +276,8 @@ static struct session *session_new(struct names *names, int fd)
 {
     struct session *session = malloc(sizeof *session);
 
-    if (session == NULL) {
+    if (session == NULL)
         return NULL;
-    }
     session->peer = peer_new(fd);
     if (session->peer == NULL) {
         free(session);
@@ -317,13 +302,16 @@ static int start_thread(struct session *session)
     pthread_attr_t attr;
     int err = pthread_attr_init(&attr);
 
-    if (err == 0) {
-        /* These two fail only for values that do not exist. */
-        pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-        pthread_attr_setstacksize(&attr, STACK_SIZE);
-        err = pthread_create(&thread, &attr, session_run, session);
-        pthread_attr_destroy(&attr);
+    if (err != 0) {
+        errno = err;
+        return -1;
     }
+    err = pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+    if (err == 0)
+        err = pthread_attr_setstacksize(&attr, STACK_SIZE);
+    if (err == 0)
+        err = pthread_create(&thread, &attr, session_run, session);
+    pthread_attr_destroy(&attr);
     if (err != 0) {
         errno = err;
         return -1;
@@ -334,11 +322,6 @@ static int start_thread(struct session *session)
 /* Serves a new client in a thread of its own. Takes fd. */
 static void serve_client(struct names *names, int fd)
 {
-    int on = 1;
-
-    /* Best effort: without it, replies are late but right. */
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-
     struct session *session = session_new(names, fd);
 
     if (session == NULL) {
@@ -368,9 +351,8 @@ static int serve(const char *address, int port, const char **failed)
 
     int listener = net_listen(address, port, failed);
 
-    if (listener == -1) {
+    if (listener == -1)
         return -1;
-    }
     for (;;) {
         int fd = net_accept(listener);
 
@@ -392,12 +374,10 @@ int main(int argc, char **argv)
         fprintf(stderr, "server: %s: %s\n", failed, strerror(errno));
         return 1;
     }
-    if (argc > 1) {
+    if (argc > 1)
         port = net_parse_port(argv[1]);
-    }
-    if (argc > 2) {
+    if (argc > 2)
         address = argv[2];
-    }
     if (argc > 3 || port == -1) {
         fprintf(stderr, "usage: server [PORT [ADDRESS]]\n");
         return 2;

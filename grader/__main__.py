@@ -1,0 +1,107 @@
+"""The command line behind `make check`, `make grade` and `make rubric`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from .harness.build import KIT, STAGES
+from .report import terminal
+from .submission import BadSubmission, stage
+
+PACKAGE = Path(__file__).parent
+
+
+def main() -> int:
+    """Runs the command; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="relaylab")
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, text in (("check", "judge the work in this tree"), ("grade", "grade one submission")):
+        command = commands.add_parser(name, help=text)
+        command.add_argument("--stage", type=_stage_number, default=None)
+        command.add_argument("--out", type=Path, default=KIT / "build" / name)
+        command.add_argument("--base", type=Path, default=None)
+        command.add_argument("--only", default="")
+        if name == "grade":
+            command.add_argument("submission", nargs="?", type=Path, default=KIT / "solutions")
+        else:
+            command.add_argument("--source", type=Path, default=KIT)
+            command.add_argument("--slow", action="store_true")
+    options = parser.parse_args()
+    return _check(options) if options.command == "check" else _grade(options)
+
+
+def _stage_number(text: str) -> int | None:
+    if text in ("", "1", "2", "3", "4"):
+        return int(text) if text else None
+    raise argparse.ArgumentTypeError(f"STAGE={text}: it is 1, 2, 3 or 4")
+
+
+def _check(options: argparse.Namespace) -> int:
+    record = run(options.source, options.out, stage=options.stage, only=options.only,
+                 quick=not options.slow, base=options.base)
+    console = Console(highlight=False, soft_wrap=False)
+    terminal.summary(record, console)
+    if not record["checks"]:
+        console.print("No check has these words. `make rubric` lists them all.")
+        return 2
+    if any(c["verdict"] != "passed" for c in record["checks"]):
+        return 1
+    if not options.slow and not options.only:
+        again = f" STAGE={options.stage}" if options.stage else ""
+        console.print(f"\nAll of it passed. Now the slow checks (memory, races, time): make check SLOW=1{again}")
+    return 0
+
+
+def _grade(options: argparse.Namespace) -> int:
+    out: Path = options.out
+    staged = out / "submission"
+    shutil.rmtree(staged, ignore_errors=True)
+    shutil.rmtree(out / "build", ignore_errors=True)
+    staged.mkdir(parents=True)
+    try:
+        stage(options.submission, staged)
+    except BadSubmission as error:
+        print(f"grade: {error}", file=sys.stderr)
+        return 2
+    record = run(staged, out, stage=options.stage, only=options.only, base=options.base,
+                 name=str(options.submission.name),
+                 rerun=f"make grade SUBMISSION={options.submission} ONLY={{id}}")
+    console = Console(highlight=False, soft_wrap=False)
+    terminal.summary(record, console)
+    for number, name in STAGES.items():
+        if not (staged / name).is_dir() and options.stage in (None, number):
+            console.print(f"stage {number} is not in the submission ({name} has no .c files): 0 points")
+    console.print(f"\nrecord: {out / 'record.json'}  ({record['seconds']:.1f} s)")
+    print(f"score {record['score']:g}/{record['max_score']:g}")
+    return 0
+
+
+def run(source: Path, out: Path, *, stage: int | None = None, only: str = "", quick: bool = False,
+        base: Path | None = None, name: str = "", rerun: str = "make check ONLY={id}") -> dict:
+    """Runs the checks against the stage directories in `source`; returns the record."""
+    arguments = [str(PACKAGE / "checks"), "-q", "-p", "no:terminal", "-p", "no:cacheprovider",
+                 "-c", str(PACKAGE / "pytest.ini"), "--rootdir", str(KIT),
+                 "--source", str(source.resolve()), "--out", str(out.resolve()), "--only", only,
+                 "--name", name, "--rerun", rerun]
+    arguments += ["--stage", str(stage)] if stage else []
+    arguments += ["--base", str(base.resolve())] if base else []
+    arguments += ["--quick"] if quick else []
+    path = out.resolve() / "record.json"
+    path.unlink(missing_ok=True)
+    status = pytest.main(arguments)
+    if not path.is_file():
+        if status == pytest.ExitCode.NO_TESTS_COLLECTED:
+            return {"checks": [], "score": 0, "max_score": 0, "seconds": 0}
+        raise SystemExit(f"relaylab: the checks could not be run (pytest says {status!r})")
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

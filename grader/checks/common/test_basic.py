@@ -1,0 +1,53 @@
+"""The basic exchange of each stage: what every other check of its program needs."""
+
+from __future__ import annotations
+
+from grader.check import check
+from grader.harness.lab import Lab
+from grader.harness.wire import encode
+
+
+@check("server.basic", points={1: 1, 2: 1, 3: 1, 4: 1},
+       todo={1: "1.5", 2: "2.6", 3: "3.2", 4: "4.7"},
+       hints=("Start the server in one terminal and try it by hand with nc, as the handout shows.",))
+def test_the_server_answers_one_message(lab: Lab) -> None:
+    """A server waits for a client, receives what it sends, and answers."""
+    server = lab.server()
+    peer = lab.connect(server)
+    if lab.stage == 1:
+        peer.send(b"hello")
+        peer.expect(b"hello")
+        server.expect_line(b"received: hello")
+    elif lab.stage == 4:
+        peer.send_message(b"NAME alice")
+        peer.expect_message(b"OK")
+    else:
+        peer.send_message(b"hello")
+        peer.expect(encode(b"hello"))
+        server.expect_line(b"received: hello")
+
+
+@check("client.basic", points={1: 1, 2: 1, 4: 1}, todo={1: "1.8", 2: "2.7", 4: "4.8"},
+       hints=("Let the client talk to `nc -l 127.0.0.1 5000`: what do you see arrive?",))
+def test_the_client_sends_one_message_and_prints_the_reply(lab: Lab) -> None:
+    """A client connects, says something, and shows what comes back."""
+    listener = lab.listen()
+    if lab.stage == 1:
+        client = lab.client(listener, "hello")
+        peer = lab.accept(listener)
+        peer.expect(b"hello")
+        peer.send(b"world")
+        client.expect_line(b"reply: world")
+    elif lab.stage == 4:
+        client = lab.client(listener, "alice")
+        peer = lab.accept(listener)
+        peer.expect(encode(b"NAME alice"))
+        peer.send_message(b"OK")
+        client.expect_line(b"OK")
+    else:
+        client = lab.client(listener)
+        peer = lab.accept(listener)
+        client.write(b"hello\n")
+        peer.expect(encode(b"hello"))
+        peer.send_message(b"world")
+        client.expect_line(b"world")

@@ -1,0 +1,144 @@
+"""How pytest runs the checks: reported in order, executed side by side.
+
+A check mostly waits for a student's program, so a pool of threads executes all checks at
+once, while pytest's own loop goes through them in order and takes each result when it is
+ready. A check whose need has failed is "not reached". Every verdict goes to the record.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from .check import Spec, specs
+from .harness.build import Build
+from .harness.lab import Lab
+from .harness.speed import patience
+from .record import Record
+
+WORKERS = 24  # they wait; the work is done by the kernel and the students' programs
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("relaylab")
+    group.addoption("--source", help="directory with the stage directories to judge")
+    group.addoption("--out", help="directory for the record and the built programs")
+    group.addoption("--name", default="", help="the submission's name in the record")
+    group.addoption("--base", help="take the earlier stages from this tree")
+    group.addoption("--stage", type=int, help="only this stage")
+    group.addoption("--only", default="", help="only checks whose id or title has all these words")
+    group.addoption("--quick", action="store_true", help="leave out the slow checks")
+    group.addoption("--rerun", default="make check ONLY={id}", help="the command that runs a check again")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if hasattr(metafunc.function, "check"):
+        found = specs(metafunc.function)
+        metafunc.parametrize("lab", found, ids=[spec.id for spec in found])
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.option.source:
+        return
+    chosen = [item for item in items if _chosen(config, item.callspec.params["lab"])]  # type: ignore[attr-defined]
+    chosen.sort(key=lambda item: item.callspec.params["lab"].stage)  # type: ignore[attr-defined]
+    items[:] = chosen
+    if chosen:
+        config.pluginmanager.register(Run(config, chosen), "relaylab-run")
+
+
+def _chosen(config: pytest.Config, spec: Spec) -> bool:
+    option = config.option
+    text = f"{spec.id} {spec.title}".lower()
+    basic = spec.id.endswith(".basic")  # the others need it, whatever is asked for
+    if option.stage and spec.stage != option.stage:
+        return False
+    words = option.only.lower().replace("_", " ").split()
+    if words:
+        return all(w in text.replace("_", " ") for w in words) or (basic and _stage_named(words, spec))
+    return not (option.quick and spec.slow)
+
+
+def _stage_named(words: list[str], spec: Spec) -> bool:
+    named = [w for w in words if w.startswith("stage")]
+    return not named or any(w.startswith(f"stage{spec.stage}") for w in named)
+
+
+class Run:
+    """One grading run: the pool, the build and the record."""
+
+    def __init__(self, config: pytest.Config, items: list[pytest.Item]) -> None:
+        option = config.option
+        self.items = {item.callspec.params["lab"].id: item for item in items}  # type: ignore[attr-defined]
+        self.out = Path(option.out)
+        self.out.mkdir(parents=True, exist_ok=True)
+        self.build = Build(Path(option.source), self.out / "build", Path(option.base) if option.base else None)
+        self.record = Record(self.out / "record.json", option.name or option.source)
+        self.record.add([item.callspec.params["lab"] for item in items], option.rerun)  # type: ignore[attr-defined]
+        self.patience = patience()
+        self.futures: dict[str, Future] = {}
+        self.heavy = threading.Semaphore(os.cpu_count() or 1)
+
+    @pytest.hookimpl(hookwrapper=True)
+    def pytest_runtestloop(self, session: pytest.Session):
+        pool = ThreadPoolExecutor(WORKERS)
+        # What others need goes first, then what takes long.
+        order = sorted(self.items, key=lambda id: (not id.endswith(".basic"), not self._spec(id).slow))
+        for id in order:
+            self.futures[id] = pool.submit(self._execute, id)
+        yield
+        pool.shutdown(wait=True, cancel_futures=True)
+        self.record.write()
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_pyfunc_call(self, pyfuncitem: pytest.Function) -> bool:
+        self.futures[pyfuncitem.callspec.params["lab"].id].result()
+        return True
+
+    def _spec(self, id: str) -> Spec:
+        return self.items[id].callspec.params["lab"]  # type: ignore[attr-defined]
+
+    def _execute(self, id: str) -> None:
+        spec = self._spec(id)
+        if missing := self._missing_need(spec):
+            self.record.set(id, "not reached", missing, [], 0)
+            pytest.skip(missing)
+        start = time.monotonic()
+        lab = Lab(spec.stage, self.build, self.patience, logs=str(self.out))
+        try:
+            with self.heavy if spec.slow else _nothing():
+                lab.started = start = time.monotonic()
+                self.items[id].obj(lab)  # type: ignore[attr-defined]
+                lab.finish()
+        except pytest.fail.Exception as failure:
+            self._settle(spec, lab, "failed", str(failure.msg), start)
+            raise
+        except pytest.skip.Exception as skipped:
+            self._settle(spec, lab, "not reached", str(skipped.msg), start)
+            raise
+        except BaseException as error:
+            self._settle(spec, lab, "grader error", f"{type(error).__name__}: {error}", start)
+            raise
+        else:
+            self._settle(spec, lab, "passed", "", start)
+        finally:
+            lab.close()
+
+    def _settle(self, spec: Spec, lab: Lab, verdict: str, cause: str, start: float) -> None:
+        self.record.set(spec.id, verdict, cause, lab.event_records(), time.monotonic() - start)
+
+    def _missing_need(self, spec: Spec) -> str:
+        need = self.futures.get(spec.needs)
+        if need is None or need.exception() is None:
+            return ""
+        return f"Not reached: it needs \"{self._spec(spec.needs).title}\" ({spec.needs})."
+
+
+class _nothing:
+    def __enter__(self) -> None: ...
+    def __exit__(self, *_error) -> None: ...
