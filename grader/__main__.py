@@ -86,7 +86,7 @@ def _grade(options: argparse.Namespace) -> int:
 def run(source: Path, out: Path, *, stage: int | None = None, only: str = "", quick: bool = False,
         base: Path | None = None, name: str = "", rerun: str = "make check ONLY={id}") -> dict:
     """Runs the checks against the stage directories in `source`; returns the record."""
-    arguments = [str(PACKAGE / "checks"), "-q", "-p", "no:terminal", "-p", "no:cacheprovider",
+    arguments = [str(PACKAGE / "checks"), "-p", "no:terminal", "-p", "no:cacheprovider",
                  "-c", str(PACKAGE / "pytest.ini"), "--rootdir", str(KIT),
                  "--source", str(source.resolve()), "--out", str(out.resolve()), "--only", only,
                  "--name", name, "--rerun", rerun]

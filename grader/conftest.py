@@ -8,6 +8,7 @@ ready. A check whose need has failed is "not reached". Every verdict goes to the
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,11 +16,11 @@ from pathlib import Path
 
 import pytest
 
-from .check import Spec, specs
-from .harness.build import Build
-from .harness.lab import Lab
-from .harness.speed import patience
-from .record import Record
+from grader.check import Spec, specs
+from grader.harness.build import Build
+from grader.harness.lab import Lab
+from grader.harness.speed import patience
+from grader.record import Record
 
 WORKERS = 24  # they wait; the work is done by the kernel and the students' programs
 
@@ -142,3 +143,8 @@ class Run:
 class _nothing:
     def __enter__(self) -> None: ...
     def __exit__(self, *_error) -> None: ...
+
+
+def pytest_collectreport(report: pytest.CollectReport) -> None:
+    if report.failed:
+        print(report.longreprtext, file=sys.stderr)
