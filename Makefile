@@ -93,6 +93,55 @@ else
 put_here = @:
 endif
 
+##
+## Judging
+##   make check             judge the work in this directory, quickly
+##     STAGE=n                only this stage
+##     ONLY="words"           only checks whose name has all these words
+##     SLOW=1                 also memory, races and what takes seconds
+STAGE ?=
+ONLY ?=
+SLOW ?=
+OUT ?=
+SUBMISSION ?=
+base_option := $(if $(filter-out $(src),$(base)),--base $(base))
+.PHONY: check
+check:
+	@$(kit)/grader/run check --stage "$(STAGE)" --only "$(ONLY)" \
+	    $(if $(SLOW),--slow) $(if $(OUT),--out $(OUT)) $(base_option)
+
+##   make grade             grade a submission and write OUT/record.json
+##     SUBMISSION=...         a directory, .zip or .tar.gz; else the reference
+##     OUT=DIRECTORY          where the record goes, else build/grade
+.PHONY: grade
+grade:
+	@$(kit)/grader/run grade $(if $(SUBMISSION),"$(SUBMISSION)") \
+	    --stage "$(STAGE)" --only "$(ONLY)" \
+	    $(if $(OUT),--out $(OUT)) $(base_option)
+
+##   make rubric            write the points into the handouts
+.PHONY: rubric
+rubric:
+	@$(kit)/grader/run rubric
+
+##   make test              the kit's own tests: the whole gate
+.PHONY: test
+test:
+	@$(kit)/grader/run selftest
+
+##
+## Lecture
+##   make demo STAGE=n      the stage's programs in one narrated scene (AUTO=1)
+##   make break STAGE=n     the limit that the next stage removes
+AUTO ?=
+.PHONY: demo break
+demo:
+	@$(kit)/grader/run demo --stage "$(or $(STAGE),4)" $(if $(AUTO),--auto)
+break:
+	@$(kit)/grader/run break --stage "$(or $(STAGE),1)"
+
+##
+## The rest
 ##   make clean             remove what was built
 .PHONY: clean
 clean:

@@ -12,7 +12,8 @@ import pytest
 from rich.console import Console
 
 from .harness.build import KIT, STAGES
-from .report import terminal
+from .check import Spec
+from .report import rubric, terminal
 from .submission import BadSubmission, stage
 
 PACKAGE = Path(__file__).parent
@@ -33,8 +34,15 @@ def main() -> int:
         else:
             command.add_argument("--source", type=Path, default=KIT)
             command.add_argument("--slow", action="store_true")
+    commands.add_parser("rubric", help="write the points into the handouts")
+    commands.add_parser("selftest", help="the kit's own tests")
+    for name, text in (("demo", "a stage's programs in one narrated scene"), ("break", "the limit of a stage")):
+        command = commands.add_parser(name, help=text)
+        command.add_argument("--stage", type=_stage_number, default=4)
+        command.add_argument("--auto", action="store_true", help="do not wait for Enter")
     options = parser.parse_args()
-    return _check(options) if options.command == "check" else _grade(options)
+    return {"check": _check, "grade": _grade, "rubric": _rubric, "selftest": _selftest,
+            "demo": _demo, "break": _break}[options.command](options)
 
 
 def _stage_number(text: str) -> int | None:
@@ -81,6 +89,44 @@ def _grade(options: argparse.Namespace) -> int:
     console.print(f"\nrecord: {out / 'record.json'}  ({record['seconds']:.1f} s)")
     print(f"score {record['score']:g}/{record['max_score']:g}")
     return 0
+
+
+def _rubric(_options: argparse.Namespace) -> int:
+    specs = all_specs()
+    for number in STAGES:
+        handout = KIT / "handouts" / f"stage{number}.md"
+        handout.write_text(rubric.fill(handout, specs, number), encoding="utf-8")
+    print(f"the rubrics of {len(specs)} checks are in handouts/stage1.md to stage4.md")
+    return 0
+
+
+def _selftest(_options: argparse.Namespace) -> int:
+    return pytest.main([str(PACKAGE / "selftest"), "-p", "no:cacheprovider", "-q", "--durations=5",
+                        "-c", str(PACKAGE / "pytest.ini"), "--rootdir", str(KIT)])
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from . import demo
+    return demo.play(options.stage, auto=options.auto)
+
+
+def _break(options: argparse.Namespace) -> int:
+    from . import demo
+    return demo.show_limit(options.stage)
+
+
+def all_specs() -> list[Spec]:
+    """Every check of every stage, in the order of the record."""
+    class Collected:
+        specs: list[Spec] = []
+
+        def pytest_collection_finish(self, session: pytest.Session) -> None:
+            self.specs = [item.callspec.params["lab"] for item in session.items]  # type: ignore[attr-defined]
+
+    found = Collected()
+    pytest.main([str(PACKAGE / "checks"), "--collect-only", "-p", "no:terminal", "-p", "no:cacheprovider",
+                 "-c", str(PACKAGE / "pytest.ini"), "--rootdir", str(KIT)], plugins=[found])
+    return sorted(found.specs, key=lambda spec: spec.stage)
 
 
 def run(source: Path, out: Path, *, stage: int | None = None, only: str = "", quick: bool = False,

@@ -12,6 +12,7 @@ import socket
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import NoReturn, TypeVar
 
 import pytest
@@ -58,6 +59,7 @@ class Lab:
     programs: list[Program] = field(default_factory=list)
     peers: list[Peer] = field(default_factory=list)
     listeners: list[socket.socket] = field(default_factory=list)
+    files: list[Path] = field(default_factory=list)
     selector: selectors.BaseSelector = field(default_factory=selectors.DefaultSelector)
     started: float = field(default_factory=time.monotonic)
 
@@ -139,7 +141,7 @@ class Lab:
             try:
                 found.append(listener.accept()[0])
             except BlockingIOError:
-                return any(not p.alive() for p in self.programs)
+                return bool(self.programs) and not self.programs[-1].alive()
             return True
 
         self.until(arrived, seconds)
@@ -154,6 +156,13 @@ class Lab:
         self.peers.append(peer)
         self.log(name, "connected")
         return peer
+
+    def scratch(self, name: str, data: bytes) -> str:
+        """The path of a file with `data`, removed at the end of the check."""
+        path = Path(self.logs) / f"{name}-{id(self):x}"
+        path.write_bytes(data)
+        self.files.append(path)
+        return str(path)
 
     # -- waiting ----------------------------------------------------------------
 
@@ -229,6 +238,8 @@ class Lab:
         for program in self.programs:
             program.end()
         self.selector.close()
+        for path in self.files:
+            path.unlink(missing_ok=True)
 
     def event_records(self) -> list[dict]:
         """The events as plain data for the record."""

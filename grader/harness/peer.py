@@ -6,7 +6,6 @@ own recv() calls. It never takes one recv() for one message.
 
 from __future__ import annotations
 
-import os
 import selectors
 import socket
 import struct
@@ -94,6 +93,11 @@ class Peer:
         """Bytes that the program has not read yet, in the kernel's receive queue."""
         theirs = kernel.tcp_socket(self._remote, self._local)
         return theirs.unread if theirs else 0
+
+    def unread_here(self) -> int:
+        """Bytes that wait for this peer in the kernel, because it does not read."""
+        ours = kernel.tcp_socket(self._local, self._remote)
+        return ours.unread if ours else 0
 
     # -- receiving --------------------------------------------------------------
 

@@ -1,0 +1,48 @@
+"""Memory errors, leaks and races, each found in one run with a real workload."""
+
+from __future__ import annotations
+
+from grader.check import check
+from grader.checks.common import workload
+from grader.harness import memory
+from grader.harness.lab import Lab
+
+MEMORY_HINTS = (
+    "Read the line that is named: which memory does it use, and who gave it that memory?",
+    "Build with `make SAN=asan` and run the program by hand: it stops at the first wrong access.",
+    "For a leak: which path leaves the function without giving back what it allocated?",
+)
+
+
+@check("server.memory", points={1: 1, 2: 1.5, 3: 2, 4: 1.5},
+       todo={1: "1.5", 2: "2.6", 3: "3.2", 4: "4.1"}, hints=MEMORY_HINTS, slow=True)
+def test_the_server_uses_only_its_own_memory_and_gives_it_back(lab: Lab) -> None:
+    """valgrind watches each access of the server while clients come, talk and vanish."""
+    server = lab.server(**memory.valgrind(lab, memory.MEMCHECK))
+    workload.serve(lab, server)
+    server.terminate()
+    found = memory.findings(lab, server)
+    lab.require(not found, "In your server, " + " Also, ".join(found[:3]))
+
+
+@check("client.memory", points={1: 0.5, 2: 1.25, 4: 1}, todo={1: "1.8", 2: "2.7", 4: "4.8"},
+       hints=MEMORY_HINTS, slow=True)
+def test_the_client_uses_only_its_own_memory_and_gives_it_back(lab: Lab) -> None:
+    """valgrind watches each access of the client in a whole conversation."""
+    client = workload.talk(lab, **memory.valgrind(lab, memory.MEMCHECK))
+    found = memory.findings(lab, client)
+    lab.require(not found, "In your client, " + " Also, ".join(found[:3]))
+
+
+@check("server.races", points={3: 3.5, 4: 2.5}, todo={3: "3.1", 4: "4.3"}, slow=True, hints=(
+    "Two threads meet in the memory of the line that is named. Which lock should both hold?",
+    "Look for variables that are shared: globals, statics, and what the argument of a thread points to.",
+    "Reading needs the lock as well: what is read may be half changed.",
+))
+def test_no_two_threads_use_the_same_memory_without_a_lock(lab: Lab) -> None:
+    """A race may show once in a thousand runs; ThreadSanitizer sees it in the first."""
+    server = lab.server(variant="tsan", env={"TSAN_OPTIONS": memory.TSAN_OPTIONS}, slowness=memory.TSAN_SLOWNESS)
+    workload.serve(lab, server)
+    server.terminate()
+    found = memory.tsan_findings(lab, server)
+    lab.require(not found, "In your server, " + " Also, ".join(found[:3]))

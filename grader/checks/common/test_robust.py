@@ -1,0 +1,111 @@
+"""What a server must survive, and what it must not use up."""
+
+from __future__ import annotations
+
+from grader.check import check
+from grader.harness import kernel
+from grader.harness.lab import Lab
+from grader.harness.peer import Peer
+from grader.harness.program import Program
+
+VISITORS = 200
+LEFT_SECONDS = 2.0  # contract: nothing of a client is left 2 seconds after it has gone
+GROWTH_KIB = 4096
+
+
+def _serve_one(lab: Lab, server: Program, text: bytes = b"still here") -> Peer:
+    peer = lab.connect(server)
+    if lab.stage == 1:
+        peer.send(text)
+        peer.expect(text)
+    else:
+        peer.send_message(text)
+        peer.expect_message(text)
+    return peer
+
+
+@check("server.vanishing_clients", points={1: 1, 2: 1}, todo={1: "1.5", 2: "2.6"}, hints=(
+    "Which results can recv() and send() have, and which of them mean that the client has gone?",
+    "A client that is gone is no reason to end the server: close its socket and take the next.",
+    "Sending to a connection that was reset raises SIGPIPE, which ends the program. See MSG_NOSIGNAL in send(2).",
+))
+def test_a_client_that_vanishes_does_not_end_the_server(lab: Lab) -> None:
+    """Clients crash and networks break: at any moment, also before the answer."""
+    server = lab.server()
+    lab.connect(server).close()
+    lab.connect(server).reset()
+    _serve_one(lab, server).close()
+    for ending in ("close", "reset"):
+        # The server stands still, so that the end is there before the answer is sent.
+        server.stop()
+        peer = lab.connect(server)
+        peer.send(b"gone" if lab.stage == 1 else b"gone" b"DONE" b"again" b"DONE")
+        peer.half_close()
+        getattr(peer, ending)()
+        server.go_on()
+        _serve_one(lab, server).close()
+    lab.require(server.alive(), "Your server ended after a client had vanished.")
+
+
+@check("server.leaves_nothing", points={1: 0.75, 2: 0.75}, todo={1: "1.5", 2: "2.6"}, hints=(
+    "Each accept() makes a descriptor. Where is it closed, on every path?",
+    "Look at /proc/PID/fd while clients come and go.",
+))
+def test_nothing_is_left_of_two_hundred_past_clients(lab: Lab) -> None:
+    """A server runs for months: what it keeps of each client fills the machine one day."""
+    server = lab.server()
+    for _ in range(20):
+        _serve_one(lab, server).close()
+    before = (kernel.descriptors(server.pid), kernel.threads(server.pid))
+    memory = kernel.memory_kib(server.pid)[0]
+    for number in range(VISITORS):
+        _serve_one(lab, server, b"visitor %d" % number).close()
+    lab.until(lambda: kernel.descriptors(server.pid) <= before[0], LEFT_SECONDS)
+    left = kernel.descriptors(server.pid) - before[0]
+    lab.require(left <= 0, f"After {VISITORS} clients had left, your server still holds {left} descriptors more than before.")
+    grown = kernel.memory_kib(server.pid)[0] - memory
+    lab.require(grown < GROWTH_KIB, f"After {VISITORS} clients had left, your server has grown by {grown} KiB.")
+
+
+IDLE_HINTS = (
+    "Which call waits while there is nothing to do? If none does, the program asks again and again.",
+    "What does your loop do when recv() or read() returns 0?",
+)
+
+
+def _require_idle(lab: Lab, program: Program, when: str) -> None:
+    before = kernel.cpu_seconds(program.pid)
+    lab.let_pass(1.0)
+    used = kernel.cpu_seconds(program.pid) - before
+    lab.require(used < 0.3, f"{when}, your {program.role} used {used:.1f} s of CPU time in one second. It should wait instead.")
+
+
+@check("server.idle", points={1: 0.5, 2: 0.5, 3: 0.5, 4: 0.5}, todo={1: "1.5", 2: "2.4", 3: "3.2", 4: "4.6"}, hints=IDLE_HINTS, slow=True)
+def test_an_idle_server_uses_no_CPU(lab: Lab) -> None:
+    """A call that blocks costs nothing; a loop that asks again and again costs a whole core."""
+    server = lab.server()
+    lab.connect(server).close()
+    lab.connect(server).reset()
+    silent = lab.connect(server)
+    silent.send(b"" if lab.stage == 1 else b"half a mess")
+    _require_idle(lab, server, "With one silent client")
+
+
+@check("client.idle", points={2: 0.25, 4: 0.25}, todo={2: "2.7", 4: "4.8"}, hints=IDLE_HINTS, slow=True)
+def test_an_idle_client_uses_no_CPU(lab: Lab) -> None:
+    """Waiting for the user and for the server is done by the kernel."""
+    listener = lab.listen()
+    client = lab.client(listener, *(("alice",) if lab.stage == 4 else ()))
+    lab.accept(listener)
+    _require_idle(lab, client, "With nothing typed and nothing arriving")
+
+
+@check("server.warnings", points={1: 0.5, 2: 0.5, 3: 0.5, 4: 0.5}, hints=(
+    "A warning names the file and the line. gcc and clang warn about different things: `make CC=clang`.",))
+def test_the_programs_compile_without_warnings(lab: Lab) -> None:
+    """Compilers see many mistakes before they hurt."""
+    for variant in ("plain", "clang"):
+        words = lab.build.words(lab.stage, variant)
+        first = next((line for line in words.splitlines() if "warning:" in line), "")
+        compiler = "gcc" if variant == "plain" else variant
+        lab.require(not first, f"{compiler} warns: {first}")

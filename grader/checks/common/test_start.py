@@ -1,0 +1,107 @@
+"""How the programs start: their arguments, and what stands in the way."""
+
+from __future__ import annotations
+
+from grader.check import check
+from grader.harness.lab import Lab
+
+USAGE_HINTS = (
+    "Which arguments does the program take, and which values may a port have?",
+    "Check argc before you touch argv, and the port before you open any socket.",
+    "Print a line with the word usage to stderr and return 2 from main().",
+)
+BAD_PORTS = ("0", "65536", "99999999999", "http", "50x", "")
+
+
+def _expect_usage(lab: Lab, role: str, arguments: tuple[str, ...]) -> None:
+    shown = " ".join(repr(a) if not a else a for a in (f"./{role}", *arguments))
+    program = lab.run(role, *arguments)
+    program.expect_exit(2, seconds=2, cause=f"`{shown}` is wrong usage: the program should say so and exit with status 2.")
+    program.expect_error("usage")
+
+
+@check("server.usage", points={1: 0.5, 2: 0.25, 3: 0.5, 4: 0.25}, todo={1: "1.4", 2: "2.6", 3: "3.1", 4: "4.6"}, hints=USAGE_HINTS)
+def test_the_server_refuses_wrong_arguments_with_a_usage_line(lab: Lab) -> None:
+    """A program that was called wrongly says how to call it, and does nothing else."""
+    for port in BAD_PORTS:
+        _expect_usage(lab, "server", (port,))
+    _expect_usage(lab, "server", ("15000", "127.0.0.1", "more"))
+
+
+@check("client.usage", points={1: 0.5, 2: 0.25, 4: 0.25}, todo={1: "1.7", 2: "2.7", 4: "4.8"}, hints=USAGE_HINTS)
+def test_the_client_refuses_wrong_arguments_with_a_usage_line(lab: Lab) -> None:
+    """A wrong call is found before anything travels."""
+    first = {1: ("hello",), 2: (), 4: ("alice",)}[lab.stage]
+    for port in BAD_PORTS:
+        _expect_usage(lab, "client", (*first, "127.0.0.1", port))
+    listener = lab.listen()
+    _expect_usage(lab, "client", (*first, "127.0.0.1", str(listener.getsockname()[1]), "more"))
+    if lab.stage == 4:
+        _expect_usage(lab, "client", ())
+    try:
+        listener.accept()[0].close()
+    except BlockingIOError:
+        return
+    lab.fail("Your client connected although it was called with too many arguments.")
+
+
+@check("server.occupied_port", points={1: 0.5, 2: 0.25, 3: 0.5, 4: 0.25}, todo={1: "1.2", 2: "2.6", 3: "3.1", 4: "4.6"}, hints=(
+    "What does bind() return when somebody else has the port?",
+    "After this call has failed, which later lines can still make sense?",
+    "Print which call failed and strerror(errno) to stderr, and exit with 1.",
+))
+def test_the_server_says_so_when_its_port_is_occupied(lab: Lab) -> None:
+    """Every call can fail; a server that cannot listen says why and ends."""
+    port = lab.listen().getsockname()[1]
+    server = lab.run("server", str(port))
+    server.expect_exit(1, cause="The port was occupied: your server should say what failed and exit with status 1.")
+    said = " ".join(server.error_lines()).lower()
+    lab.require("in use" in said or "bind" in said or "listen" in said,
+                "On an occupied port your server should name on stderr what failed and why (server: bind: Address already in use).")
+
+
+@check("server.bad_address", points={1: 0.25}, todo="1.2", hints=(
+    "inet_pton() has three different results. Do you look at all of them?",))
+def test_the_server_refuses_an_address_that_is_not_its_own(lab: Lab) -> None:
+    """Only an address of this machine can be bound (192.0.2.1 is kept for examples, RFC 5737)."""
+    server = lab.run("server", "15000", "192.0.2.1")
+    server.expect_exit(1, cause="192.0.2.1 is no address of this machine: your server should say what failed and exit with status 1.")
+    server.expect_error()
+
+
+@check("client.refused", points={1: 0.5, 2: 0.25, 4: 0.25}, todo={1: "1.6", 2: "2.7", 4: "4.8"}, hints=(
+    "What does connect() return when nobody listens?",
+    "Print which call failed and strerror(errno) to stderr, and exit with 1.",
+))
+def test_the_client_says_so_when_nobody_listens(lab: Lab) -> None:
+    """connect() fails at once when no server has the port."""
+    listener = lab.listen()
+    where = listener.getsockname()
+    listener.close()
+    first = {1: ("hello",), 2: (), 4: ("alice",)}[lab.stage]
+    client = lab.client(where, *first)
+    client.expect_exit(1, cause="Nobody listened on the port: your client should say what failed and exit with status 1.")
+    said = " ".join(client.error_lines()).lower()
+    lab.require("refused" in said or "connect" in said,
+                "When nobody listens, your client should name on stderr what failed and why (client: connect: Connection refused).")
+
+
+@check("server.restart", points={1: 0.5, 2: 0.25, 3: 0.5, 4: 0.25}, todo={1: "1.2", 2: "2.6", 3: "3.1", 4: "4.6"}, hints=(
+    "The old connection stays in TIME_WAIT for a minute. Which socket option tells bind() not to mind?",
+    "SO_REUSEADDR must be set to 1, and before bind().",
+))
+def test_the_server_can_be_started_again_at_once(lab: Lab) -> None:
+    """Who closes first keeps the connection in TIME_WAIT; a new server must not wait for its end."""
+    server = lab.server()
+    peer = lab.connect(server)
+    if lab.stage == 1:
+        peer.send(b"hello")
+        peer.expect(b"hello")
+    else:
+        peer.send_message(b"QUIT")
+        peer.expect_message(b"BYE")
+    peer.expect_end()
+    peer.close()
+    server.end()
+    again = lab.server(port=server.address[1])
+    lab.connect(again)

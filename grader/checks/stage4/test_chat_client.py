@@ -1,0 +1,190 @@
+"""Stage 4's client: one thread that waits for the user and for the server at once."""
+
+from __future__ import annotations
+
+import socket
+
+from grader.check import check
+from grader.harness import kernel
+from grader.harness.lab import Lab
+from grader.harness.peer import Peer
+from grader.harness.program import Program
+from grader.harness.wire import encode
+
+POLL_HINT = "poll() waits for several descriptors at once. Which two does the client wait for?"
+
+
+def start(lab: Lab, name: str = "alice", **options) -> tuple[Program, Peer]:
+    """A client that has sent its NAME and got OK."""
+    listener = lab.listen()
+    client = lab.client(listener, name, **options)
+    peer = lab.accept(listener)
+    peer.expect(encode(b"NAME " + name.encode()))
+    peer.send_message(b"OK")
+    client.expect_line(b"OK")
+    return client, peer
+
+
+@check("client.push", points={4: 0.5}, todo="4.8", hints=(
+    "Which of the two is your client deaf to while it waits for the other?", POLL_HINT))
+def test_a_message_is_printed_while_nobody_types(lab: Lab) -> None:
+    """bob may speak at any time; alice should not have to press Enter to see it."""
+    client, peer = start(lab)
+    for text in (b"FROM bob hi", b"FROM bob are you there?", b"FROM bob DONE"):
+        peer.send_message(text)
+        client.expect_line(text)
+
+
+@check("client.half_typed", points={4: 0.75}, todo="4.8", hints=(
+    "What does read() of stdin return when the line has no end yet?",
+    "Keep the beginning of the line until its newline has come.", POLL_HINT))
+def test_a_half_typed_line_waits_and_keeps_nobody_waiting(lab: Lab) -> None:
+    """A line may come in pieces, and messages arrive in between."""
+    client, peer = start(lab)
+    client.write(b"TO bob hel")
+    peer.send_message(b"FROM bob hi")
+    client.expect_line(b"FROM bob hi")
+    client.write(b"lo\n")
+    peer.expect(encode(b"TO bob hello"), cause="A line typed in two pieces should be sent as one message.")
+
+
+@check("client.pasted_lines", points={4: 0.75}, todo="4.8", hints=(
+    "fgets() reads ahead: poll() cannot see the lines that already lie in stdio's buffer.",
+    "Read stdin with read() into a buffer of your own and take all its complete lines.",
+))
+def test_several_lines_pasted_at_once_are_all_sent(lab: Lab) -> None:
+    """One read() may bring many lines."""
+    client, peer = start(lab)
+    lines = [b"TO bob line %d" % n for n in range(5)] + [b"", b"WHO"]
+    client.write(b"".join(line + b"\n" for line in lines))
+    for line in lines:
+        peer.expect(encode(line))
+
+
+@check("client.pieces", points={4: 1}, todo="4.8", hints=(
+    "The client is a receiver too: which rule for messages applies to it?",
+    "Several messages may come in one recv(), and one message in several.",
+))
+def test_messages_are_printed_whole_however_they_arrive(lab: Lab) -> None:
+    """recv() gives what has come, not one message."""
+    client, peer = start(lab)
+    wire = encode(b"FROM bob one") + encode(b"FROM bob two \\ DONE") + encode(b"")
+    peer.send_pieces(*(wire[i : i + 1] for i in range(len(wire))))
+    client.expect_line(b"FROM bob one")
+    client.expect_line(b"FROM bob two \\ DONE")
+    client.expect_line(b"")
+    peer.send(b"".join(encode(b"FROM bob %d" % n) for n in range(100)))
+    for n in range(100):
+        client.expect_line(b"FROM bob %d" % n)
+
+
+@check("client.end_of_input", points={4: 0.75}, todo="4.9", hints=(
+    "What does read() return at the end of stdin?",
+    "Send QUIT, then go on printing until the server closes.",
+))
+def test_at_the_end_of_stdin_the_client_quits_and_prints_what_still_comes(lab: Lab) -> None:
+    """Nothing more to say is not nothing more to hear."""
+    client, peer = start(lab)
+    client.write(b"TO bob last words")
+    client.close_stdin()
+    peer.expect(encode(b"TO bob last words"))
+    peer.expect(encode(b"QUIT"))
+    peer.send_message(b"FROM bob wait", b"OK", b"BYE")
+    client.expect_line(b"FROM bob wait")
+    client.expect_line(b"BYE")
+    peer.close()
+    client.expect_exit(0)
+
+
+@check("client.quit", points={4: 0.5}, todo="4.9", hints=(
+    "QUIT is sent like any other line, and is the last one that is read.",))
+def test_the_line_QUIT_is_the_last_one(lab: Lab) -> None:
+    """After the goodbye nothing more is said."""
+    client, peer = start(lab)
+    client.write(b"WHO\nQUIT\nWHO\n")
+    peer.expect(encode(b"WHO") + encode(b"QUIT"))
+    peer.send_message(b"OK alice", b"BYE")
+    client.expect_line(b"BYE")
+    peer.half_close()
+    client.expect_exit(0)
+    peer.expect_end()
+
+
+@check("client.server_gone", points={4: 0.75}, todo="4.9", hints=(
+    "What does recv() return when the server has closed, and when it was reset?", POLL_HINT))
+def test_a_server_that_goes_away_is_noticed_without_a_key_pressed(lab: Lab) -> None:
+    """The end of the connection wakes poll() like a message does."""
+    for ending in ("close", "reset"):
+        client, peer = start(lab)
+        getattr(peer, ending)()
+        client.expect_exit(1, cause="The server went away before QUIT: your client should say so and exit with status 1.")
+        lab.require(client.error_lines(), "The server went away before QUIT: your client should say so on stderr.")
+
+
+@check("client.one_thread", points={4: 0.5}, todo="4.8", hints=(POLL_HINT,))
+def test_the_client_is_a_single_thread(lab: Lab) -> None:
+    """One waiting place can watch two doors: that is what poll() is for."""
+    client, peer = start(lab)
+    peer.send_message(b"FROM bob hi")
+    client.expect_line(b"FROM bob hi")
+    lab.require(kernel.threads(client.pid) == 1, f"Your client has {kernel.threads(client.pid)} threads.")
+    with open(f"/proc/{client.pid}/task/{client.pid}/children", encoding="ascii") as file:
+        lab.require(not file.read().strip(), "Your client has started another process.")
+
+
+@check("client.much_input", points={4: 0.75}, todo="4.8", hints=(
+    "Which call does the client wait in when the server does not read? Can it hear bob then?",
+    "Send without blocking what the socket takes (MSG_DONTWAIT), keep the rest, and wait with POLLOUT.",
+))
+def test_messages_are_printed_while_much_input_is_piped_in(lab: Lab) -> None:
+    """A client that is stuck in send() hears nothing."""
+    listener = lab.listen()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    source = lab.scratch("input", b"TO bob much to say, and nobody listens\n" * 400_000)
+    client = lab.client(listener, "alice", stdin=source)
+    peer = lab.accept(listener)
+    peer.stop_reading()
+    lab.until(lambda: peer.unread_here() > 0)
+    peer.send_message(b"OK", b"FROM bob are you there?")
+    client.expect_line(b"FROM bob are you there?")
+
+
+@check("client.long_line", points={4: 0.5}, todo="4.8", hints=(
+    "A body has at most 4096 bytes. Who should notice a longer line first?",))
+def test_a_line_that_is_too_long_is_refused_and_the_next_one_sent(lab: Lab) -> None:
+    """The client refuses what the server could not take, and goes on."""
+    client, peer = start(lab)
+    client.write(b"x" * 4096 + b"\n" + b"y" * 4097 + b"\n" + b"z" * 70000 + b"\nWHO\n")
+    peer.expect(encode(b"x" * 4096))
+    peer.expect(encode(b"WHO"), cause="A line of more than 4096 bytes should not be sent; the line behind it should.")
+    lab.require(client.error_lines(), "A line that is too long should be reported on stderr.")
+    client.close_stdin()
+    peer.expect(encode(b"QUIT"))
+    peer.close()
+    client.expect_exit((0, 1))
+
+
+@check("client.no_input", points={4: 0.5}, todo="4.9", hints=(
+    "stdin may be at its end from the start: poll() says readable, read() says 0.",))
+def test_a_client_without_input_says_its_name_and_quits(lab: Lab) -> None:
+    """The end of stdin comes once; a client that does not notice it spins."""
+    listener = lab.listen()
+    client = lab.client(listener, "alice", stdin="/dev/null")
+    peer = lab.accept(listener)
+    peer.expect(encode(b"NAME alice"))
+    peer.send_message(b"OK")
+    peer.expect(encode(b"QUIT"))
+    peer.send_message(b"BYE")
+    client.expect_line(b"BYE")
+    peer.close()
+    client.expect_exit(0)
+
+
+@check("client.overlong_message", points={4: 0.25}, todo="4.8", hints=(
+    "How many bytes of a body do you keep, and what if more come?",))
+def test_an_overlong_message_from_the_server_ends_the_client(lab: Lab) -> None:
+    """A stream that breaks the rules cannot be trusted any more."""
+    client, peer = start(lab)
+    peer.send(b"w" * 4097)
+    peer.send(b"DONE")
+    client.expect_exit(1)

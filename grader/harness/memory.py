@@ -1,0 +1,95 @@
+"""Memory errors, leaks and races: runs a program under a tool and reads the tool's report.
+
+Only what has a line of the student's code in it counts. A leak is what valgrind calls definitely
+or indirectly lost; stacks of living threads ("possibly lost") are no leaks.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import xml.etree.ElementTree as xml
+from pathlib import Path
+
+import pytest
+
+from .lab import Lab
+from .program import Program
+
+MEMCHECK = ("--tool=memcheck", "--leak-check=full", "--show-leak-kinds=definite,indirect",
+            "--errors-for-leak-kinds=definite,indirect")
+HELGRIND = ("--tool=helgrind",)
+SLOWNESS = 8.0  # valgrind starts in 0.5 s here, in 2 s on a busy machine
+TSAN_SLOWNESS = 4.0
+# io_sync=0: by default TSan takes every send() and recv() for synchronisation, and so
+# misses the races of a relay. Every key is set, because a program may bring its own defaults.
+TSAN_OPTIONS = "io_sync=0:report_bugs=1:exitcode=66:halt_on_error=0:suppressions=:log_path=stderr:color=never"
+
+
+def valgrind(lab: Lab, options: tuple[str, ...]) -> dict:
+    """The options that make `Lab.server` and `Lab.client` run the program under valgrind."""
+    if not shutil.which("valgrind"):
+        pytest.skip("Not reached: valgrind is not installed.")
+    report = Path(lab.logs) / f"valgrind-{lab.stage}-{len(lab.programs)}-{os.urandom(4).hex()}.xml"
+    tool = ("valgrind", *options, "--xml=yes", f"--xml-file={report}", "--num-callers=24",
+            "--fair-sched=try", "--child-silent-after-fork=yes")
+    return {"tool": tool, "slowness": SLOWNESS}
+
+
+def findings(lab: Lab, program: Program) -> list[str]:
+    """One sentence for each error in the report of an ended program. Fails without a whole report."""
+    option = next(word for word in program.process.args if word.startswith("--xml-file="))
+    path = Path(option.partition("=")[2])
+    try:
+        root = xml.parse(path).getroot()
+    except (OSError, xml.ParseError):
+        lab.fail("valgrind's report is incomplete: the program was replaced or killed before its end.")
+    finally:
+        path.unlink(missing_ok=True)
+    sentences = [_sentence(error, str(lab.build.source)) for error in root.iter("error")]
+    return list(dict.fromkeys(s for s in sentences if s))
+
+
+_KINDS = {
+    "InvalidRead": "reads memory that is not its own",
+    "InvalidWrite": "writes to memory that is not its own",
+    "InvalidFree": "frees memory twice, or memory that was never allocated",
+    "MismatchedFree": "frees memory with the wrong function",
+    "UninitCondition": "decides by a value that was never set",
+    "UninitValue": "uses a value that was never set",
+    "SyscallParam": "hands memory that was never set, or is not its own, to a system call",
+    "Overlap": "copies memory onto itself with memcpy()",
+    "Leak_DefinitelyLost": "loses memory that nothing points to any more",
+    "Leak_IndirectlyLost": "loses memory that only lost memory points to",
+    "Race": "has a data race: two threads use the same memory without a common lock",
+    "LockOrder": "takes two locks in different orders, which can end in a deadlock",
+}
+
+
+def _sentence(error: xml.Element, source: str) -> str:
+    kind = error.findtext("kind", "")
+    if kind.startswith("Leak_") and kind not in _KINDS:
+        return ""
+    for frame in error.iter("frame"):
+        if frame.findtext("dir", "").startswith(source):
+            where = f"{Path(frame.findtext('dir', '')).name}/{frame.findtext('file')}:{frame.findtext('line')}"
+            size = error.findtext("xwhat/leakedbytes")
+            words = _KINDS.get(kind, f"does something that valgrind calls {kind}")
+            return f"{frame.findtext('fn')}() at {where} {words}" + (f" ({size} bytes)." if size else ".")
+    return ""
+
+
+def tsan_findings(lab: Lab, program: Program) -> list[str]:
+    """One sentence for each report of ThreadSanitizer with a line of the student's code."""
+    text = program.errors.decode("utf-8", "replace")
+    if "unexpected memory mapping" in text:
+        pytest.skip("Not reached: ThreadSanitizer cannot start on this machine.")
+    sentences = []
+    for report in text.split("WARNING: ThreadSanitizer: ")[1:]:
+        frame = re.search(rf"#\d+ (\S+) {re.escape(str(lab.build.source))}/(\S+?:\d+)", report)
+        if frame:
+            kind = report.splitlines()[0].partition(" (pid")[0]
+            words = _KINDS["Race"] if kind == "data race" else f"has what ThreadSanitizer calls a {kind}"
+            sentences.append(f"{frame[1]}() at {frame[2]} {words}.")
+    return list(dict.fromkeys(sentences))

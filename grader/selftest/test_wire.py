@@ -1,0 +1,40 @@
+"""The Python codec of the harness against its definition."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from grader.harness.wire import Decoder, encode, show
+
+# Letters that make trouble come often.
+BODIES = st.lists(st.sampled_from([b"D", b"O", b"N", b"E", b"\\", b"DONE", b"\0", b"x"]), max_size=30).map(b"".join)
+
+
+@given(st.lists(BODIES, max_size=5), st.data())
+def test_what_is_encoded_is_decoded_whatever_the_pieces(bodies: list[bytes], data: st.DataObject) -> None:
+    wire = b"".join(map(encode, bodies))
+    decoder, got, at = Decoder(), [], 0
+    while at < len(wire):
+        size = data.draw(st.integers(1, len(wire) - at))
+        got += decoder.feed(wire[at : at + size])
+        at += size
+    assert got == bodies and decoder.partial == b""
+
+
+@given(BODIES)
+def test_an_encoded_body_has_no_end_before_its_end(body: bytes) -> None:
+    decoder = Decoder()
+    assert decoder.feed(encode(body)[:-1]) == []
+
+
+def test_the_examples_of_the_contract() -> None:
+    assert encode(b"I am DONE") == b"I am \\DONEDONE"
+    assert encode(b"a\\b") == b"a\\\\bDONE"
+    assert Decoder().feed(b"DODONE") == [b"DO"]
+    assert Decoder().feed(b"\\xDONE") == [b"x"]
+
+
+def test_bytes_are_shown_so_that_every_one_is_visible() -> None:
+    assert show(b"a\0b\n\xff\xc3\xa4") == '"a\\0b\\n\\xff\u00e4"'
+    assert "936 bytes" in show(b"x" * 1000)
