@@ -1,0 +1,120 @@
+"""How the client ends: QUIT, the end of stdin, and a server that goes away."""
+
+from __future__ import annotations
+
+from grader.check import check
+from grader.checks.stage2.bench import answer, client_with_peer, say_goodbye
+from grader.harness import kernel
+from grader.harness.lab import Lab
+from grader.harness.wire import encode
+
+
+@check("client.quit_line", points={2: 0.5}, todo="2.7", hints=(
+    "The line QUIT is sent like any other. What is still read from stdin after it?",
+    "Send QUIT once, even if more lines or the end of stdin follow.",
+    "After QUIT, only what the server still sends matters: print it until recv() returns 0."))
+def test_QUIT_is_the_last_line_that_is_read(lab: Lab) -> None:
+    """After the goodbye the client listens to the end, and speaks no more."""
+    client, peer = client_with_peer(lab)
+    client.write(b"hello\nQUIT\nnot for the wire\n")
+    client.close_stdin()
+    answer(client, peer, b"hello", b"hi")
+    say_goodbye(client, peer)
+    client.expect_line(b"BYE")
+
+
+@check("client.end_of_input", points={2: 0.5}, todo="2.7", hints=(
+    "Stdin has ended (Ctrl-D), and the user did not type QUIT. Does the server know?",
+    "At the end of stdin the client sends QUIT itself, then waits for what still comes.",
+    "The client ends when the server has closed, with exit status 0."))
+def test_at_the_end_of_stdin_the_client_says_QUIT(lab: Lab) -> None:
+    """An orderly end is part of the protocol, not of the user's memory."""
+    client, peer = client_with_peer(lab)
+    client.write(b"hello\n")
+    answer(client, peer, b"hello", b"hi")
+    client.close_stdin()
+    say_goodbye(client, peer)
+    client.expect_line(b"BYE")
+
+
+@check("client.until_close", points={2: 0.25}, todo="2.7", hints=(
+    "The server decides when it closes. Until then more messages may arrive.",
+    "Does your client stop at the first message after QUIT, or at the word BYE?",
+    "Print what arrives until recv() returns 0: only that is the end."))
+def test_after_QUIT_everything_is_printed_until_the_server_closes(lab: Lab) -> None:
+    """Who hangs up first loses what was still on its way."""
+    client, peer = client_with_peer(lab)
+    client.write(b"QUIT\n")
+    peer.expect(encode(b"QUIT"))
+    for body in (b"one thing more", b"BYE", b"the very last words"):
+        peer.send_pieces(encode(body))
+        client.expect_line(body)
+    peer.close()
+    client.expect_exit(0)
+
+
+@check("client.no_input", points={2: 0.25}, todo="2.7", hints=(
+    "Stdin may be empty from the start: ./client < /dev/null",
+    "With no line at all, the client has still something to send.",
+    "The end of stdin is the same event whether lines came before it or not."))
+def test_a_client_without_any_input_says_QUIT(lab: Lab) -> None:
+    """Zero is a number of lines, too."""
+    client, peer = client_with_peer(lab, stdin="/dev/null")
+    say_goodbye(client, peer)
+
+
+@check("client.server_closes", points={2: 0.5}, todo="2.7", hints=(
+    "The server closes instead of answering. What does recv() return, and what does your client make of it?",
+    "Before QUIT was sent, that is an error: tell the user on stderr, and exit with 1.",
+    "A reply that has begun and has no DONE is no reply: it does not make the end any better."))
+def test_a_server_that_closes_early_is_an_error(lab: Lab) -> None:
+    """The exit status tells a script whether the conversation was complete."""
+    for begun in (b"", b"half a rep", b"nearly DON"):
+        client, peer = client_with_peer(lab)
+        client.write(b"hello\n")
+        peer.expect(encode(b"hello"))
+        peer.send(begun)
+        peer.close()
+        client.expect_exit(1)
+        client.expect_error()
+
+
+@check("client.server_resets", points={2: 0.25}, todo="2.7", hints=(
+    "A reset makes recv() return -1. What does your client do then?",
+    "perror() tells the user what happened; the exit status tells it to the shell.",
+    "A send() to a connection that is gone can end a program with a signal, unless it says MSG_NOSIGNAL."))
+def test_a_server_that_resets_is_an_error(lab: Lab) -> None:
+    """A server can crash at any moment; the client says so and ends in its own way."""
+    client, peer = client_with_peer(lab)
+    client.write(b"hello\n")
+    peer.expect(encode(b"hello"))
+    peer.reset()
+    client.expect_exit(1)
+    client.expect_error()
+    client, peer = client_with_peer(lab)
+    peer.reset()
+    client.write(b"hello\nanybody there?\n")
+    client.expect_exit(1)
+    client.expect_error()
+
+
+@check("client.server_gone", points={2: 0.25}, todo="2.7", hints=(
+    "The server has closed while the user was thinking. When does your client find out?",
+    "Sending may seem to work although nobody listens: only what recv() says counts.",
+    "A close that came before your QUIT is an error: no BYE arrived, so exit with 1."))
+def test_a_server_gone_before_QUIT_is_noticed_at_the_end_of_stdin(lab: Lab) -> None:
+    """A successful send() only means that the kernel took the bytes, not that anyone will read them."""
+    client, peer = client_with_peer(lab)
+    client.write(b"hello\n")
+    answer(client, peer, b"hello", b"hi")
+    ours, theirs = peer.sock.getsockname(), peer.sock.getpeername()
+    peer.close()
+
+    def closed() -> bool:
+        end = kernel.tcp_socket(theirs, ours)
+        return end is None or end.state != kernel.ESTABLISHED
+
+    lab.until(closed)
+    client.close_stdin()
+    client.expect_exit(1)
+    client.expect_error()

@@ -1,0 +1,148 @@
+"""The end of a conversation with the server: QUIT, half-close, half a message, a slow reader."""
+
+from __future__ import annotations
+
+from grader.check import check
+from grader.checks.stage2.bench import echo, text, waits
+from grader.harness.lab import Lab
+from grader.harness.wire import encode
+
+
+@check("server.quit", points={2: 0.5}, todo="2.6", hints=(
+    "The body QUIT is not echoed: what does the contract ask for in its place?",
+    "After BYE the server closes; the client sees that as the end of the stream.",
+    "Only the body that is QUIT and nothing else counts: compare its length, too."))
+def test_QUIT_is_answered_with_BYE_and_a_close(lab: Lab) -> None:
+    """A goodbye in words lets both sides know that nothing was lost."""
+    server = lab.server()
+    peer = lab.connect(server)
+    echo(peer, b"QUI", b"QUIT!", b"quit", b" QUIT", b"QUITQUIT", b"QUIT\0")
+    peer.send_message(b"QUIT")
+    peer.expect(encode(b"BYE"))
+    peer.expect_end()
+
+
+@check("server.quit_next_client", points={2: 0.5}, todo="2.6", hints=(
+    "After one client has said QUIT, the next one is already waiting.",
+    "QUIT ends one conversation, not the server: to which loop does it return?",
+    "Close the connection of the one who left, then go back to accept()."))
+def test_the_next_client_is_served_after_a_QUIT(lab: Lab) -> None:
+    """A server serves one client after the other, for ever."""
+    server = lab.server()
+    first = lab.connect(server)
+    echo(first, b"I was first")
+    second, third = lab.connect(server), lab.connect(server)
+    for peer in (second, third):
+        peer.send_message(b"I wait")
+    for peer in (first, second, third):
+        if peer is not first:
+            peer.expect(encode(b"I wait"))
+        peer.send_message(b"QUIT")
+        peer.expect(encode(b"BYE"))
+        peer.expect_end()
+        peer.close()
+
+
+@check("server.quit_behind", points={2: 0.5}, todo="2.6", hints=(
+    "The message before QUIT and QUIT itself may arrive in one recv().",
+    "The earlier message is answered first; then comes BYE.",
+    "Look for the next message in what you have before you ask the kernel for more."))
+def test_a_QUIT_right_behind_a_message_loses_no_reply(lab: Lab) -> None:
+    """Replies come in the order of the messages, the goodbye last."""
+    server = lab.server()
+    peer = lab.connect(server)
+    server.stop()
+    peer.send_message(b"one more", b"and another", b"QUIT")
+    server.go_on()
+    peer.expect(encode(b"one more") + encode(b"and another") + encode(b"BYE"))
+    peer.expect_end()
+
+
+@check("server.half_close", points={2: 0.5}, todo="2.6", hints=(
+    "The client says that it sends nothing more. Does that mean that it does not listen?",
+    "First answer every complete message that you have; recv() returns 0 only behind them.",
+    "Treat the 0 of recv() as the end of the input, after the messages before it are answered."))
+def test_a_client_that_half_closes_still_gets_its_replies(lab: Lab) -> None:
+    """A TCP connection has two directions, and each ends by itself."""
+    server = lab.server()
+    peer = lab.connect(server)
+    server.stop()
+    bodies = [b"question %d" % i for i in range(5)]
+    peer.send_message(*bodies)
+    peer.half_close()
+    server.go_on()
+    for body in bodies:
+        peer.expect(encode(body))
+    peer.expect_end()
+
+
+@check("server.half_close_partial", points={2: 0.25}, todo="2.4", hints=(
+    "The stream ends in the middle of a message. What can be known of its rest?",
+    "Without DONE it is not a message: no reply and no line for it.",
+    "When recv() returns 0, what is left in the buffer is thrown away."))
+def test_a_message_without_its_end_is_not_answered(lab: Lab) -> None:
+    """The end of the connection does not end a message; only DONE does."""
+    server = lab.server()
+    for half in (b"only half", b"nearly DON", b"a backslash \\", b"escaped \\DONE"):
+        peer = lab.connect(server)
+        server.stop()
+        peer.send(encode(b"whole") + half)
+        peer.half_close()
+        server.go_on()
+        peer.expect(encode(b"whole"))
+        peer.expect_end()
+        peer.close()
+
+
+@check("server.half_message", points={2: 0.25}, todo="2.4", hints=(
+    "A client left in the middle of a message. Where are the bytes that it sent?",
+    "The next client's first message must not begin with them.",
+    "Begin each connection with empty buffers and with all counters at zero."))
+def test_half_a_message_is_forgotten_with_its_client(lab: Lab) -> None:
+    """What one client began, another one does not finish."""
+    server = lab.server()
+    first = lab.connect(server)
+    echo(first, b"complete")
+    first.send_pieces(b"lost half")
+    first.close()
+    second = lab.connect(server)
+    echo(second, b"whole")
+    server.expect_line(b"received: whole")
+    lab.require(not server.count_line(b"received: lost half"),
+                'Your server printed the line "received: lost half", but that message never had its DONE.')
+
+
+@check("server.half_state", points={2: 0.25}, todo="2.4", hints=(
+    "Besides the buffer, your server remembers something about the stream: what?",
+    "Letters of DONE already seen, a backslash just seen: whose are they when the client has left?",
+    "Set all of it back for each new connection, not only the length."))
+def test_no_state_of_one_client_is_left_for_the_next(lab: Lab) -> None:
+    """A decoder has a memory, and it belongs to one connection."""
+    server = lab.server()
+    for half, body in ((b"xDON", b"E"), (b"DO", b"NE"), (b"x\\", b""), (b"\\", b"hello"), (text(4090), text(2000))):
+        first = lab.connect(server)
+        first.send_pieces(half)
+        first.close()
+        second = lab.connect(server)
+        echo(second, body, b"again")
+        second.close()
+
+
+@check("server.slow_reader", points={2: 0.25}, todo="2.1", hints=(
+    "The client does not read for a while, and the kernel's buffers become full.",
+    "send() then waits, or takes only a part. What do you do with the rest?",
+    "Count what was taken and send what is left, until nothing is left."))
+def test_a_client_that_reads_late_gets_every_reply(lab: Lab) -> None:
+    """A sender is never faster than its receiver for long: TCP makes it wait, and loses nothing."""
+    server = lab.server()
+    peer = lab.connect(server)
+    bodies = [b"%d " % i + text(4000, i) for i in range(800)]
+    stream = b"".join(map(encode, bodies))
+    peer.stop_reading()
+    sent = peer.flood(stream)
+    lab.until(lambda: peer.unread() == 0 or waits(server))
+    peer.read_on()
+    for at in range(sent, len(stream), 100_000):
+        peer.send(stream[at: at + 100_000])
+    for body in bodies:
+        peer.expect(encode(body))
