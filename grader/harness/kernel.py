@@ -86,15 +86,16 @@ def state(pid: int) -> str:
         return stat.read().rpartition(")")[2].split()[0]
 
 
-def memory_kib(pid: int) -> tuple[int, int]:
-    """Virtual size and resident size in KiB."""
-    sizes = {}
-    with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as status:
-        for line in status:
-            key, _, value = line.partition(":")
-            if key in ("VmSize", "VmRSS"):
-                sizes[key] = int(value.split()[0])
-    return sizes.get("VmSize", 0), sizes.get("VmRSS", 0)
+def resident_kib(pid: int) -> int:
+    """Resident memory in KiB."""
+    with open(f"/proc/{pid}/statm", encoding="ascii") as sizes:
+        return int(sizes.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") // 1024
+
+
+def mappings(pid: int) -> int:
+    """How many ranges of memory are mapped; a thread that nobody joined keeps its stack's."""
+    with open(f"/proc/{pid}/maps", "rb") as maps:
+        return sum(1 for _line in maps)
 
 
 def waiting(pid: int) -> list[str]:

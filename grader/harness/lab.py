@@ -26,7 +26,8 @@ from .wire import show
 T = TypeVar("T")
 
 DEADLINE = 4.0  # seconds for an answer, before the machine's and the tool's factors
-MAX_EVENTS = 400
+MAX_EVENTS = 5000
+KEPT_EVENTS = 200  # at each end, in the record
 
 
 @dataclass(slots=True)
@@ -243,7 +244,10 @@ class Lab:
 
     def event_records(self) -> list[dict]:
         """The events as plain data for the record."""
-        return [asdict(event) for event in self.events]
+        kept = self.events
+        if len(kept) > 2 * KEPT_EVENTS:
+            kept = kept[:KEPT_EVENTS] + kept[-KEPT_EVENTS:]
+        return [asdict(event) for event in kept]
 
 
 def _address(server: socket.socket | tuple[str, int] | Program) -> tuple[str, int]:
