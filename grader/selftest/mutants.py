@@ -22,16 +22,18 @@ class Mutant:
     old: str
     new: str
     caught_by: str
+    also: tuple[tuple[str, str, str], ...] = ()  # further files, texts and replacements
 
 
 def apply(mutant: Mutant, target: Path) -> Path:
     """Writes the solutions with the mistake to `target`. Raises ValueError if the patch does not apply."""
     shutil.copytree(KIT / "solutions", target, dirs_exist_ok=True)
-    path = target / mutant.file
-    text = path.read_text(encoding="utf-8")
-    if text.count(mutant.old) != 1:
-        raise ValueError(f"mutant {mutant.id}: its text occurs {text.count(mutant.old)} times in {mutant.file}")
-    path.write_text(text.replace(mutant.old, mutant.new), encoding="utf-8")
+    for file, old, new in ((mutant.file, mutant.old, mutant.new), *mutant.also):
+        path = target / file
+        text = path.read_text(encoding="utf-8")
+        if text.count(old) != 1:
+            raise ValueError(f"mutant {mutant.id}: its text occurs {text.count(old)} times in {file}")
+        path.write_text(text.replace(old, new), encoding="utf-8")
     return target
 
 
@@ -50,14 +52,15 @@ MUTANTS = [
     Mutant("sends_the_final_nul [A16]", f"{_S1}/client.c", "strlen(message), MSG_NOSIGNAL", "strlen(message) + 1, MSG_NOSIGNAL",
            "stage1.client.message"),
     Mutant("message_taken_for_a_string [A21]", f"{_S1}/server.c", "fwrite(message, 1, len, stdout);",
-           "(void)len; printf(\"%s\", message);", "stage1.server.memory"),
+           "(void)len; printf(\"%s\", message);", "stage1.server.long_then_short"),
     Mutant("message_is_the_format [A25]", f"{_S1}/server.c", "fwrite(message, 1, len, stdout);",
            "printf(\"%.*s\", (int)len, \"\"); printf(message);", "stage1.server.format"),
     Mutant("ends_after_the_first_client [A31]", f"{_S1}/server.c", "        close(fd);\n    }\n}",
            "        close(fd);\n        return -1;\n    }\n}", "stage1.server.second_client"),
     Mutant("never_closes_a_client [A31]", f"{_S1}/server.c", "        close(fd);\n    }\n}",
            "        shutdown(fd, SHUT_RDWR);\n    }\n}", "stage1.server.leaves_nothing"),
-    Mutant("dies_of_sigpipe [C12]", f"{_S1}/net.c", "signal(SIGPIPE, SIG_IGN)", "signal(SIGCHLD, SIG_IGN)", ""),
+    Mutant("dies_of_sigpipe [C12]", f"{_S1}/net.c", "signal(SIGPIPE, SIG_IGN)", "signal(SIGCHLD, SIG_IGN)",
+           "stage1.server.vanishing_clients", ((f"{_S1}/server.c", "(size_t)len, MSG_NOSIGNAL)", "(size_t)len, 0)"),)),
     # Stage 2
     Mutant("looks_only_in_the_newest_piece [B06]", f"{_S2}/framing.c", "    reader->start = 0;\n    reader->end = 0;\n    do",
            "    reader->matched = 0;\n    reader->start = 0;\n    reader->end = 0;\n    do", "stage2.server.cut_done"),
@@ -71,8 +74,8 @@ MUTANTS = [
     Mutant("end_of_stdin_sends_nothing [E16]", f"{_S2}/client.c", "    if (frame_write(reader->fd, \"QUIT\", 4) == -1)\n        return -1;\n",
            "", "stage2.client.end_of_input"),
     Mutant("half_close_is_an_end [B41]", f"{_S2}/framing.c", "    reader->len -= DONE_LEN;\n    return 1;",
-           "    reader->len -= DONE_LEN;\n    struct pollfd p = {.fd = reader->fd, .events = POLLRDHUP};\n"
-           "    return poll(&p, 1, 0) == 1 && (p.revents & POLLRDHUP) ? -1 : 1;", "stage2.server.half_close"),
+           "    reader->len -= DONE_LEN;\n    char next;\n"
+           "    return recv(reader->fd, &next, 1, MSG_PEEK | MSG_DONTWAIT) == 0 ? -1 : 1;", "stage2.server.half_close"),
     # Stage 3
     Mutant("joins_at_once [C05]", f"{_S3}/server.c", "        errno = error;\n        return -1;\n    }\n    return 0;\n}\n\n/* Fills",
            "        errno = error;\n        return -1;\n    }\n    pthread_join(thread, NULL);\n    return 0;\n}\n\n/* Fills", "stage3.server.silent_client"),
@@ -102,5 +105,5 @@ MUTANTS = [
     Mutant("never_drops_a_stuck_client [contract]", f"{_S4}/server.c".replace("server.c", "outbox.c"),
            "if (waiting && wait_clock() >= *deadline) {", "if (waiting && wait_clock() >= *deadline + 600000) {", "stage4.server.stuck_receiver_is_dropped"),
     Mutant("client_deaf_while_typing [E01]", f"{_S4}/client.c", "    int n = poll(fds, 2, -1);", "    int n = poll(fds, listening ? 1 : 2, -1);",
-           "stage4.client.push"),
+           "stage4.client.basic"),
 ]
