@@ -1,0 +1,170 @@
+"""Stage 3: a thread for each client, so that none waits for another."""
+
+from __future__ import annotations
+
+from grader.check import check
+from grader.harness import kernel
+from grader.harness.lab import Lab
+from grader.harness.peer import Peer
+from grader.harness.wire import encode
+
+WAIT_HINTS = (
+    "Which calls in your accept loop can wait for a client?",
+    "The accept loop should only accept and start a thread; the thread does the talking.",
+    "pthread_join() right after pthread_create() waits for the client's end: detach the thread instead.",
+)
+
+
+def echo(peer: Peer, *bodies: bytes) -> None:
+    """Sends each body as a message; exactly the same message must come back."""
+    for body in bodies:
+        peer.send_message(body)
+        peer.expect(encode(body))
+
+
+@check("server.silent_client", points={3: 2}, todo="3.1", hints=WAIT_HINTS)
+def test_a_silent_client_keeps_nobody_waiting(lab: Lab) -> None:
+    """A thread that waits for one client waits alone."""
+    server = lab.server()
+    lab.connect(server, "the silent client")
+    peer = lab.connect(server, "the second client")
+    peer.send_message(b"hello")
+    peer.expect_message(b"hello", cause="While a first client was connected and silent, your server did not answer a second one.")
+
+
+@check("server.ten_silent_clients", points={3: 1}, todo="3.1", hints=WAIT_HINTS)
+def test_ten_silent_clients_keep_nobody_waiting(lab: Lab) -> None:
+    """A fixed number of threads only moves the limit."""
+    server = lab.server()
+    silent = [lab.connect(server) for _ in range(10)]
+    echo(lab.connect(server), b"hello", b"again")
+    for peer in silent:
+        echo(peer, b"now I speak")
+
+
+@check("server.half_a_message", points={3: 0.5}, todo="3.2", hints=WAIT_HINTS)
+def test_a_client_in_the_middle_of_a_message_keeps_nobody_waiting(lab: Lab) -> None:
+    """A pause of any length may fall inside a message."""
+    server = lab.server()
+    first = lab.connect(server)
+    first.send_pieces(b"half a mess")
+    echo(lab.connect(server), b"hello")
+    first.send(b"ageDONE")
+    first.expect_message(b"half a message")
+
+
+@check("server.hundred_clients", points={3: 1.5}, todo="3.1", hints=(
+    "By the time the new thread reads its argument, what may the variable of the accept loop hold?",
+    "Give each thread memory of its own: allocate it before pthread_create(), free it at the thread's end.",
+    "Is there an array with room for fewer than 100 clients?",
+))
+def test_a_hundred_clients_talk_at_once_and_each_gets_its_own_words(lab: Lab) -> None:
+    """Each thread has its own connection, its own buffer, its own place in the message."""
+    server = lab.server()
+    peers = [lab.connect(server) for _ in range(100)]
+    for turn in range(3):
+        for number, peer in enumerate(peers):
+            peer.send(b"client %d says " % number)
+        for number, peer in enumerate(peers):
+            peer.send(b"%d DO" % (turn * number))
+        for peer in reversed(peers):
+            peer.send(b"DONE")
+        for number, peer in enumerate(peers):
+            peer.expect(encode(b"client %d says %d DO" % (number, turn * number)))
+
+
+@check("server.whole_lines", points={3: 0.5}, todo="3.2", hints=(
+    "Two threads print at once: what keeps a line together?",
+    "Print the whole line with one call, or hold flockfile(stdout) around several.",
+))
+def test_lines_on_stdout_stay_whole(lab: Lab) -> None:
+    """stdout is shared by all threads."""
+    server = lab.server()
+    peers = [lab.connect(server) for _ in range(20)]
+    bodies = [bytes([97 + number]) * 900 for number in range(20)]
+    for _ in range(10):
+        for peer, body in zip(peers, bodies):
+            peer.send_message(body)
+        for peer, body in zip(peers, bodies):
+            peer.expect_message(body)
+    complete = lab.until(lambda: all(server.count_line(b"received: " + body) == 10 for body in bodies))
+    lab.require(complete, "Twenty clients sent ten messages each, and not every line on stdout was whole.")
+
+
+@check("server.own_framing", points={3: 0.75}, todo="3.2", hints=(
+    "Is there a static or global buffer in your framing? Then all threads share it.",))
+def test_each_connection_has_its_own_place_in_the_stream(lab: Lab) -> None:
+    """What was right for one client at a time may be shared by all now."""
+    server = lab.server()
+    one, two = lab.connect(server), lab.connect(server)
+    for cut in range(1, 12):
+        wire_one, wire_two = encode(b"one \\ DONE"), encode(b"two DODONE")
+        one.send_pieces(wire_one[:cut])
+        two.send_pieces(wire_two[:cut])
+        one.send(wire_one[cut:])
+        two.send(wire_two[cut:])
+        one.expect(wire_one)
+        two.expect(wire_two)
+
+
+@check("server.too_long_for_one", points={3: 0.5}, todo="3.2", hints=(
+    "Which of your functions end the process? They must not be called in a thread.",))
+def test_a_client_that_breaks_the_rules_loses_only_its_own_connection(lab: Lab) -> None:
+    """An error of one client is answered to that client."""
+    server = lab.server()
+    good, bad = lab.connect(server), lab.connect(server)
+    echo(good, b"before")
+    bad.send(b"x" * 4097 + b"DONE")
+    bad.expect_message(b"ERR too long")
+    bad.expect_end()
+    echo(good, b"after")
+
+
+@check("server.quit_of_one", points={3: 0.5}, todo="3.2", hints=(
+    "exit() ends the process with all its threads; return ends only this thread.",))
+def test_QUIT_ends_just_one_client(lab: Lab) -> None:
+    """A thread ends by returning."""
+    server = lab.server()
+    stays, leaves = lab.connect(server), lab.connect(server)
+    echo(stays, b"before")
+    leaves.send_message(b"QUIT")
+    leaves.expect_message(b"BYE")
+    leaves.expect_end()
+    echo(stays, b"after")
+    echo(lab.connect(server), b"new")
+
+
+@check("server.half_close", points={3: 0.25}, todo="3.2", hints=(
+    "recv() returning 0 ends the reading. What is still to be sent?",))
+def test_a_client_that_half_closes_gets_its_replies_and_leaves_no_thread(lab: Lab) -> None:
+    """The thread answers what is complete, closes and ends."""
+    server = lab.server()
+    echo(lab.connect(server), b"warm")
+    threads = kernel.threads(server.pid)
+    peer = lab.connect(server)
+    peer.send_message(b"one", b"two")
+    peer.half_close()
+    peer.expect_message(b"one", b"two")
+    peer.expect_end()
+    lab.require(lab.until(lambda: kernel.threads(server.pid) <= threads, 2.0), "The thread of a client that half-closed did not end.")
+
+
+@check("server.out_of_descriptors", points={3: 1}, todo="3.3", slow=True, hints=(
+    "accept() fails with EMFILE while the client still waits in the queue: what happens if you call it again at once?",
+    "A failing accept() is no reason to end the server. Wait a little, then try again.",
+))
+def test_without_free_descriptors_the_server_waits_and_recovers(lab: Lab) -> None:
+    """A limit is reached, clients leave, and service goes on."""
+    server = lab.server(nofile=24)
+    first = lab.connect(server)
+    echo(first, b"before")
+    crowd = [lab.connect(server) for _ in range(40)]
+    echo(first, b"in the crowd")
+    before = kernel.cpu_seconds(server.pid)
+    lab.let_pass(1.0)
+    used = kernel.cpu_seconds(server.pid) - before
+    lab.require(used < 0.3, f"Out of descriptors, your server used {used:.1f} s of CPU time in one second.")
+    for peer in crowd:
+        peer.close()
+    echo(first, b"after")
+    echo(lab.connect(server), b"new")

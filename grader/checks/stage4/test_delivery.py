@@ -1,0 +1,240 @@
+"""Stage 4: what one client says reaches the right one, whole and in order."""
+
+from __future__ import annotations
+
+from grader.check import check
+from grader.checks.stage4.test_names import ask, enter
+from grader.harness.lab import Lab
+from grader.harness.wire import END, encode
+
+ORDER_HINTS = (
+    "Can two threads write to one socket at the same time?",
+    "A message is appended or sent whole, under the receiver's lock.",
+)
+
+
+@check("server.text_unchanged", points={4: 0.75}, todo="4.7", hints=(
+    "TEXT is everything behind the one space after the destination.",
+    "Which of your functions skip spaces, or stop at a byte 0?",
+))
+def test_the_text_arrives_byte_for_byte(lab: Lab) -> None:
+    """A relay carries what it does not understand."""
+    server = lab.server()
+    alice, bob = enter(lab, server, "alice", "bob")
+    for text in (b"hello", b"", b" ", b"  a   b  ", b"I am DONE", b"\\ \\\\", bytes(range(256)), b"%s%n", b"a\0b\n", b"TO bob QUIT"):
+        ask(alice, b"TO bob " + text, b"OK")
+        bob.expect_message(b"FROM alice " + text)
+
+
+@check("server.to_oneself", points={4: 0.25}, todo="4.7", hints=(
+    "What if both sides of the letter are the same person? Which locks do you take then?",))
+def test_a_message_to_oneself_arrives(lab: Lab) -> None:
+    """alice may write to alice."""
+    server = lab.server()
+    alice = enter(lab, server, "alice")[0]
+    alice.send_message(b"TO alice note")
+    got = sorted(alice.message() for _ in range(2))
+    lab.require(got == [b"FROM alice note", b"OK"], f"alice wrote to herself and got {got}.")
+
+
+@check("server.unknown_user", points={4: 0.5}, todo="4.7", hints=("What should the sender learn when the table has no such name?",))
+def test_a_message_to_nobody_is_answered_with_ERR_no_such_user(lab: Lab) -> None:
+    """Looking up a name may find nothing."""
+    server = lab.server()
+    alice = enter(lab, server, "alice")[0]
+    for name in (b"bob", b"x" * 40, b"ali", b"alice2"):
+        ask(alice, b"TO " + name + b" hello", b"ERR no such user")
+    ask(alice, b"WHO", b"OK alice")
+
+
+@check("server.departed_user", points={4: 0.5}, todo="4.6", hints=(
+    "What does the table say about people who have left?",
+    "Remove the name before the socket is closed: its number is used again at once.",
+))
+def test_a_message_to_one_who_has_left_reaches_nobody(lab: Lab) -> None:
+    """The number of a closed socket is given to the next client."""
+    server = lab.server()
+    alice = enter(lab, server, "alice")[0]
+    for _ in range(5):
+        bob = enter(lab, server, "bob")[0]
+        ask(bob, b"QUIT", b"BYE")
+        bob.expect_end()
+        strangers = [lab.connect(server, "a stranger") for _ in range(3)]
+        for stranger in strangers:
+            ask(stranger, b"WHO", b"OK alice")
+        ask(alice, b"TO bob secret", b"ERR no such user")
+        for stranger in strangers:
+            ask(stranger, b"WHO", b"OK alice")
+            stranger.close()
+
+
+@check("server.only_the_receiver", points={4: 0.75}, todo="4.7", hints=("Which socket did the table give you?",))
+def test_a_message_reaches_only_the_one_it_is_for(lab: Lab) -> None:
+    """A relay is no broadcast."""
+    server = lab.server()
+    alice, bob, carol = enter(lab, server, "alice", "bob", "carol")
+    unnamed = lab.connect(server, "an unnamed client")
+    for n in range(10):
+        ask(alice, b"TO bob %d" % n, b"OK")
+    for n in range(10):
+        bob.expect_message(b"FROM alice %d" % n)
+    # The reply to a later command would come behind anything that went astray.
+    ask(carol, b"nonsense", b"ERR bad command")
+    ask(unnamed, b"nonsense", b"ERR bad command")
+
+
+@check("server.sender_name", points={4: 0.25}, todo="4.7", hints=("Who really knows where the message came from?",))
+def test_the_sender_is_who_the_server_knows(lab: Lab) -> None:
+    """A client cannot speak in another's name."""
+    server = lab.server()
+    alice, bob = enter(lab, server, "alice", "bob")
+    ask(alice, b"TO bob FROM carol hello", b"OK")
+    bob.expect_message(b"FROM alice FROM carol hello")
+
+
+@check("server.order", points={4: 1}, todo="4.4", hints=ORDER_HINTS)
+def test_two_thousand_messages_arrive_in_order_each_once(lab: Lab) -> None:
+    """What has got OK arrives."""
+    server = lab.server()
+    alice, bob = enter(lab, server, "alice", "bob")
+    for start in range(0, 2000, 100):
+        alice.send_message(*(b"TO bob number %d" % n for n in range(start, start + 100)))
+        alice.expect_message(*[b"OK"] * 100)
+    bob.expect_message(*(b"FROM alice number %d" % n for n in range(2000)))
+
+
+@check("server.two_senders", points={4: 0.75}, todo="4.4", hints=ORDER_HINTS)
+def test_messages_of_several_senders_are_never_mixed(lab: Lab) -> None:
+    """Three threads write to one socket."""
+    server = lab.server()
+    bob, *senders = enter(lab, server, "bob", "anna", "clara", "dora")
+    count = 60
+    for sender in senders:
+        letter = sender.name[:1].encode()
+        sender.send_message(*(b"TO bob %d " % n + letter * 3000 for n in range(count)))
+    seen = {sender.name.encode(): 0 for sender in senders}
+    for _ in range(count * len(senders)):
+        got = bob.message()
+        name = got.split(b" ")[1] if got.count(b" ") > 2 else b""
+        expected = b"FROM %s %d " % (name, seen.get(name, -1)) + name[:1] * 3000
+        lab.require(name in seen and got == expected, "Of three senders' messages to bob, one was mixed, lost or out of order.")
+        seen[name] += 1
+    for sender in senders:
+        sender.expect_message(*[b"OK"] * count)
+
+
+@check("server.replies_in_order", points={4: 0.25}, todo="4.7", hints=("Every command gets exactly one reply.",))
+def test_each_command_gets_one_reply_in_the_order_of_the_commands(lab: Lab) -> None:
+    """Commands may be sent without waiting for replies."""
+    server = lab.server()
+    alice, bob = enter(lab, server, "alice", "bob")
+    commands = [(b"TO bob x", b"OK"), (b"TO nobody x", b"ERR no such user"), (b"NAME x", b"ERR already named"), (b"xyz", b"ERR bad command")] * 50
+    alice.send_message(*(command for command, _ in commands))
+    alice.expect_message(*(reply for _, reply in commands))
+    bob.expect_message(*[b"FROM alice x"] * 50)
+
+
+@check("server.from_too_long", points={4: 0.75}, todo="4.7", hints=(
+    "FROM, the sender's name and two spaces are longer than TO, the destination and two spaces. Which body is too long then?",))
+def test_a_FROM_that_would_be_too_long_is_not_sent(lab: Lab) -> None:
+    """The limit counts for what the server makes, too."""
+    server = lab.server()
+    alice, bob = enter(lab, server, "alice", "bob")
+    fits = b"x" * (4096 - len(b"FROM alice "))
+    ask(alice, b"TO bob " + fits, b"OK")
+    bob.expect_message(b"FROM alice " + fits)
+    ask(alice, b"TO bob " + fits + b"y", b"ERR too long")
+    ask(alice, b"TO bob after", b"OK")
+    bob.expect_message(b"FROM alice after")
+
+
+@check("server.command_too_long", points={4: 0.25}, todo="4.7", hints=("As in stage 2: the answer, then the end.",))
+def test_a_command_that_is_too_long_is_answered_and_the_connection_closed(lab: Lab) -> None:
+    """A stream that breaks the rules is not read any further."""
+    server = lab.server()
+    alice, bob = enter(lab, server, "alice", "bob")
+    alice.send(b"TO bob " + b"x" * 4090 + END)
+    alice.expect_message(b"ERR too long")
+    alice.expect_end()
+    ask(bob, b"TO bob2 x", b"ERR no such user")
+
+
+@check("server.bad_commands", points={4: 0.5}, todo="4.7", hints=("The first word is the command, whole, in capitals.",))
+def test_everything_else_is_answered_with_ERR_bad_command(lab: Lab) -> None:
+    """A server expects anything."""
+    server = lab.server()
+    alice = enter(lab, server, "alice")[0]
+    for command in (b"", b"hello", b"who", b"WHOX", b"NAMEX bob", b"TOALL x", b"TO bob", b"QUITX", b" WHO", b"\0", b"FROM bob x"):
+        ask(alice, command, b"ERR bad command")
+    ask(alice, b"WHO", b"OK alice")
+
+
+@check("server.commands_in_pieces", points={4: 0.25}, todo="4.6", hints=("Commands are messages: all of stage 2 holds for them.",))
+def test_commands_may_arrive_in_any_pieces(lab: Lab) -> None:
+    """The relay stands on the framing of stage 2."""
+    server = lab.server()
+    alice, bob = enter(lab, server, "alice", "bob")
+    wire = encode(b"TO bob I am DONE")
+    alice.send_pieces(*(wire[i : i + 1] for i in range(len(wire))))
+    alice.expect_message(b"OK")
+    bob.expect_message(b"FROM alice I am DONE")
+
+
+@check("server.hundred_in_a_ring", points={4: 0.25}, todo="4.6", hints=("Is there an array with room for fewer than 100 clients?",))
+def test_a_hundred_clients_write_to_their_neighbours(lab: Lab) -> None:
+    """Everybody sends and receives at once."""
+    server = lab.server()
+    peers = enter(lab, server, *(f"n{i}" for i in range(100)))
+    for i, peer in enumerate(peers):
+        peer.send_message(b"TO n%d hello from %d" % ((i + 1) % 100, i))
+    for i, peer in enumerate(peers):
+        before = (i - 1) % 100
+        got = sorted(peer.message() for _ in range(2))
+        lab.require(got == sorted([b"OK", b"FROM n%d hello from %d" % (before, before)]), f"n{i} should have got OK and a message of n{before}.")
+
+
+@check("server.quit", points={4: 0.25}, todo="4.6", hints=("After BYE nothing more is sent, and the connection is closed.",))
+def test_QUIT_is_answered_with_BYE_and_nothing_follows(lab: Lab) -> None:
+    """The goodbye is the last word, also while others write."""
+    server = lab.server()
+    alice, bob = enter(lab, server, "alice", "bob")
+    for _ in range(5):
+        alice.send_message(*[b"TO bob x"] * 200)
+        bob.send_message(b"QUIT")
+        while bob.message() != b"BYE":
+            pass
+        bob.expect_end()
+        for _ in range(200):
+            alice.message()
+        bob = enter(lab, server, "bob")[0]
+
+
+@check("server.half_close", points={4: 0.5}, todo="4.6", hints=("Serve every complete command, then treat the client as gone.",))
+def test_a_client_that_half_closes_gets_its_replies_and_counts_as_gone(lab: Lab) -> None:
+    """A FIN ends one direction only."""
+    server = lab.server()
+    alice, bob = enter(lab, server, "alice", "bob")
+    alice.send_message(*[b"TO bob x"] * 100)
+    alice.send(b"TO bob half")
+    alice.half_close()
+    alice.expect_message(*[b"OK"] * 100)
+    alice.expect_end()
+    bob.expect_message(*[b"FROM alice x"] * 100)
+    gone = lab.until(lambda: _reply(bob, b"WHO") == b"OK bob", 6)
+    lab.require(gone, "alice had half-closed and got her replies, but her name stayed in the table.")
+
+
+def _reply(peer, command: bytes) -> bytes:
+    peer.send_message(command)
+    return peer.message()
+
+
+@check("server.last_words", points={4: 0.25}, todo="4.6", hints=("In which order do you deliver and leave?",))
+def test_a_message_right_before_QUIT_is_delivered(lab: Lab) -> None:
+    """What has got OK arrives, also after its sender has left."""
+    server = lab.server()
+    alice, bob = enter(lab, server, "alice", "bob")
+    alice.send_message(b"TO bob last words", b"QUIT")
+    alice.expect_message(b"OK", b"BYE")
+    alice.expect_end()
+    bob.expect_message(b"FROM alice last words")

@@ -1,0 +1,165 @@
+"""Stage 4: the table of names."""
+
+from __future__ import annotations
+
+from grader.check import check
+from grader.harness.lab import Lab
+from grader.harness.peer import Peer
+from grader.harness.program import Program
+
+GONE_SECONDS = 6.0  # contract: a name is free within 6 seconds after its owner's end
+
+
+def enter(lab: Lab, server: Program, *names: str) -> list[Peer]:
+    """Clients that have entered their names."""
+    peers = []
+    for name in names:
+        peer = lab.connect(server, name)
+        ask(peer, b"NAME " + name.encode(), b"OK")
+        peers.append(peer)
+    return peers
+
+
+def ask(peer: Peer, command: bytes, reply: bytes) -> None:
+    """Sends a command; exactly this reply comes."""
+    peer.send_message(command)
+    peer.expect_message(reply)
+
+
+def until_name_is_free(lab: Lab, peer: Peer, name: bytes, seconds: float) -> bool:
+    """Asks for the name again and again until the answer is OK."""
+    def entered() -> bool:
+        peer.send_message(b"NAME " + name)
+        return peer.message() == b"OK"
+
+    return lab.until(entered, seconds)
+
+
+@check("server.good_names", points={4: 0.5}, todo="4.2", hints=(
+    "A name has 1 to 31 of A-Z, a-z, 0-9, _ and -.",))
+def test_every_name_that_is_allowed_can_be_entered(lab: Lab) -> None:
+    """A rule says what is allowed, and all of that must work."""
+    server = lab.server()
+    for name in (b"a", b"Z", b"0", b"_", b"-", b"Al-ice_99", b"n" * 30, b"n" * 31):
+        ask(lab.connect(server), b"NAME " + name, b"OK")
+
+
+@check("server.bad_names", points={4: 0.5}, todo="4.2", hints=(
+    "Look at every byte of the name, and at their number.",))
+def test_every_other_name_is_answered_with_ERR_bad_name(lab: Lab) -> None:
+    """What a stranger sends is checked before it is stored."""
+    server = lab.server()
+    peer = lab.connect(server)
+    for name in (b"n" * 32, b"n" * 255, b"n" * 4000, b"al!ce", b"a.b", b"a/b", "\u00e4".encode(), b"a\0b", b"a\n", b"bob\r", b"\\"):
+        ask(peer, b"NAME " + name, b"ERR bad name")
+    ask(peer, b"NAME alice", b"OK")
+
+
+@check("server.whole_names", points={4: 0.75}, todo="4.3", hints=(
+    "alice, alic and Alice are three names. How many bytes do you compare?",))
+def test_names_are_compared_whole_and_case_matters(lab: Lab) -> None:
+    """Two names are equal when every byte and the length are."""
+    server = lab.server()
+    names = ("alice", "alic", "a", "alicex", "Alice", "ALICE")
+    peers = enter(lab, server, *names)
+    sender = enter(lab, server, "bob")[0]
+    for name, peer in zip(names, peers):
+        ask(sender, b"TO %s for %s" % (name.encode(), name.encode()), b"OK")
+        peer.expect_message(b"FROM bob for " + name.encode())
+    ask(sender, b"TO alicexy hello", b"ERR no such user")
+
+
+@check("server.name_taken", points={4: 1}, todo="4.3", hints=(
+    "Look for the name in the table before you enter it, under the same lock.",))
+def test_a_name_that_somebody_has_is_answered_with_ERR_name_taken(lab: Lab) -> None:
+    """A name leads to one client."""
+    server = lab.server()
+    alice = enter(lab, server, "alice")[0]
+    second = lab.connect(server, "the second client")
+    ask(second, b"NAME alice", b"ERR name taken")
+    ask(second, b"NAME bob", b"OK")
+    ask(second, b"TO alice hello", b"OK")
+    alice.expect_message(b"FROM bob hello")
+
+
+@check("server.already_named", points={4: 0.25}, todo="4.7", hints=("A client has one name.",))
+def test_a_second_NAME_is_answered_with_ERR_already_named(lab: Lab) -> None:
+    """A client keeps the name it has."""
+    server = lab.server()
+    alice = enter(lab, server, "alice")[0]
+    ask(alice, b"NAME carol", b"ERR already named")
+    ask(alice, b"WHO", b"OK alice")
+    ask(lab.connect(server), b"NAME carol", b"OK")
+
+
+@check("server.name_first", points={4: 0.25}, todo="4.7", hints=("Who would the message be from?",))
+def test_TO_before_NAME_is_answered_with_ERR_name_first(lab: Lab) -> None:
+    """A sender needs a name."""
+    server = lab.server()
+    bob = enter(lab, server, "bob")[0]
+    peer = lab.connect(server)
+    ask(peer, b"TO bob hello", b"ERR name first")
+    ask(peer, b"WHO", b"OK bob")
+    ask(bob, b"WHO", b"OK bob")
+
+
+@check("server.one_of_twenty", points={4: 0.75}, todo="4.3", hints=(
+    "What can happen between looking for a name and entering it?",
+    "Checking and entering must be one step, under one lock.",
+))
+def test_exactly_one_of_twenty_gets_the_name(lab: Lab) -> None:
+    """The first to ask has it, however close the others are."""
+    server = lab.server()
+    for turn in range(5):
+        peers = [lab.connect(server) for _ in range(20)]
+        server.stop()  # so that all of them ask at once
+        for peer in peers:
+            peer.send_message(b"NAME name%d" % turn)
+        server.go_on()
+        replies = sorted(peer.message() for peer in peers)
+        lab.require(replies == [b"ERR name taken"] * 19 + [b"OK"],
+                    f"Twenty clients asked for one name at once; {replies.count(b'OK')} of them got OK.")
+
+
+@check("server.name_free_at_BYE", points={4: 0.5}, todo="4.6", hints=(
+    "In which order do you remove the name and send BYE?",))
+def test_a_name_is_free_when_BYE_arrives(lab: Lab) -> None:
+    """Who has read BYE may rely on it."""
+    server = lab.server()
+    for _ in range(20):
+        peer = enter(lab, server, "alice")[0]
+        ask(peer, b"QUIT", b"BYE")
+
+
+@check("server.name_free_after_leaving", points={4: 1}, todo="4.6", hints=(
+    "Does everybody say goodbye before leaving?",
+    "The name must leave the table on every way out of the thread.",
+))
+def test_a_name_is_free_soon_after_its_owner_has_vanished(lab: Lab) -> None:
+    """A connection may end without QUIT."""
+    server = lab.server()
+    other = lab.connect(server, "the next owner")
+    for name, leave in ((b"anna", "close"), (b"berta", "reset"), (b"clara", "half_close")):
+        owner = enter(lab, server, name.decode())[0]
+        getattr(owner, leave)()
+        asker = lab.connect(server)
+        lab.require(until_name_is_free(lab, asker, name, GONE_SECONDS),
+                    f"The name {name.decode()} was still taken 6 seconds after its owner's {leave}.")
+    ask(other, b"NAME dora", b"OK")
+
+
+@check("server.who", points={4: 0.75}, todo="4.3", hints=(
+    "OK, then each name after one space, in any order.",))
+def test_WHO_lists_exactly_the_names_in_the_table(lab: Lab) -> None:
+    """The table can be looked at."""
+    server = lab.server()
+    nobody = lab.connect(server)
+    ask(nobody, b"WHO", b"OK")
+    peers = enter(lab, server, "alice", "bob", "carol")
+    for expected in ({b"alice", b"bob", b"carol"}, {b"alice", b"carol"}):
+        nobody.send_message(b"WHO")
+        reply = nobody.message()
+        lab.require(reply.split(b" ")[0] == b"OK" and sorted(reply.split(b" ")[1:]) == sorted(expected),
+                    f"WHO should list {b' '.join(sorted(expected)).decode()}; the reply was {reply.decode('utf-8', 'replace')}.")
+        if b"bob" in expected:
+            ask(peers[1], b"QUIT", b"BYE")
