@@ -59,7 +59,7 @@ class Lab:
     events: list[Event] = field(default_factory=list)
     programs: list[Program] = field(default_factory=list)
     peers: list[Peer] = field(default_factory=list)
-    listeners: list[socket.socket] = field(default_factory=list)
+    sockets: list[socket.socket] = field(default_factory=list)
     files: list[Path] = field(default_factory=list)
     selector: selectors.BaseSelector = field(default_factory=selectors.DefaultSelector)
     started: float = field(default_factory=time.monotonic)
@@ -131,7 +131,7 @@ class Lab:
         listener.bind((address, ports.take()))
         listener.listen(16)
         listener.setblocking(False)
-        self.listeners.append(listener)
+        self.sockets.append(listener)
         return listener
 
     def accept(self, listener: socket.socket, name: str = "server", seconds: float = DEADLINE) -> Peer:
@@ -234,8 +234,8 @@ class Lab:
         """Ends every process and closes every socket of this check."""
         for peer in self.peers:
             peer.drop()
-        for listener in self.listeners:
-            listener.close()
+        for sock in self.sockets:
+            sock.close()
         for program in self.programs:
             program.end()
         self.selector.close()

@@ -63,6 +63,26 @@ class Peer:
         self.lab.log(self.name, f"sends {sent} bytes without waiting")
         return sent
 
+    def keep_sending(self, data: bytes) -> None:
+        """Goes on sending `data` in the background, whenever the check waits and the kernel has room."""
+        self.lab.log(self.name, f"begins to send {len(data)} bytes")
+        rest = memoryview(data)
+        sender = self.sock.dup()
+
+        def push() -> None:
+            nonlocal rest
+            try:
+                rest = rest[sender.send(rest[:65536]):]
+            except BlockingIOError:
+                return
+            except OSError:
+                rest = rest[:0]
+            if not rest:
+                self.lab.selector.unregister(sender)
+
+        self.lab.selector.register(sender, selectors.EVENT_WRITE, push)
+        self.lab.sockets.append(sender)
+
     def _push(self, data: bytes) -> bool:
         rest = memoryview(data)
 
@@ -93,6 +113,11 @@ class Peer:
         """Bytes that the program has not read yet, in the kernel's receive queue."""
         theirs = kernel.tcp_socket(self._remote, self._local)
         return theirs.unread if theirs else 0
+
+    def backlog(self) -> int:
+        """Bytes that the program's kernel holds for this peer and cannot deliver."""
+        theirs = kernel.tcp_socket(self._remote, self._local)
+        return theirs.unsent if theirs else 0
 
     def unread_here(self) -> int:
         """Bytes that wait for this peer in the kernel, because it does not read."""

@@ -33,7 +33,7 @@ def test_bodies_of_no_to_three_bytes_come_back(lab: Lab) -> None:
     server.expect_line(b"received: abc")
 
 
-@check("server.round_sizes", points={2: 0.25}, todo="2.3", hints=(
+@check("server.round_sizes", points={2: 0.5}, todo="2.3", hints=(
     "Find the sizes of your buffers. Which of the tested bodies just fills one of them?",
     "With a full buffer, how many bytes do you ask recv() for? What does it return when asked for 0?",
     "Room is needed for the largest body and, while you do not know better, for the four letters behind it."))
