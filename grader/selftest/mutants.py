@@ -91,7 +91,7 @@ MUTANTS = [
            "    pthread_mutex_lock(&names->lock);\n    int result = enter_locked(names, peer, name, len);\n    pthread_mutex_unlock(&names->lock);",
            "    int result = enter_locked(names, peer, name, len);", "stage4.server.races"),
     Mutant("compares_only_the_beginning [D25]", f"{_S4}/names.c", "(strlen(peer->name) != len || memcmp(peer->name, name, len) != 0)",
-           "memcmp(peer->name, name, len) != 0", ""),
+           "memcmp(peer->name, name, len) != 0", "stage4.server.whole_names"),
     Mutant("duplicate_names [D30]", f"{_S4}/names.c", "    if (find_locked(names, name, len) != NULL) {\n        errno = EEXIST;\n        return -1;\n    }\n",
            "", "stage4.server.name_taken"),
     Mutant("name_stays_after_a_reset [D33]", f"{_S4}/server.c", "    struct peer *peer = session->peer;\n\n    names_remove(session->names, peer);\n",
