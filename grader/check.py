@@ -14,7 +14,8 @@ STAGE_TITLES = {1: "echo", 2: "framing", 3: "threads", 4: "relay"}
 class Spec:
     """One check of one stage, as the record and the rubric name it.
 
-    `slow` marks what takes a second or more by its nature: valgrind, waiting for 5 s.
+    `slow` marks what takes a second or more by its nature: valgrind, waiting for 5 s. `tool` marks
+    those of them that keep a processor busy, of which only a few may run at once.
     """
 
     id: str
@@ -26,6 +27,7 @@ class Spec:
     hints: tuple[str, ...]
     needs: str
     slow: bool
+    tool: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +38,11 @@ class _Mark:
     hints: tuple[str, ...]
     needs: str | None
     slow: bool
+    tool: bool
 
 
 def check(id: str, *, points: dict[int, float], todo: str | dict[int, str] = "", hints: Sequence[str] = (),
-          needs: str | None = None, slow: bool = False) -> Callable:
+          needs: str | None = None, slow: bool = False, tool: bool = False) -> Callable:
     """Marks a function `test_...(lab)` as a check.
 
     `id` is "server.words" or "client.words"; the stage is put in front. `points` says for each
@@ -50,7 +53,7 @@ def check(id: str, *, points: dict[int, float], todo: str | dict[int, str] = "",
     todos = todo if isinstance(todo, dict) else dict.fromkeys(points, todo)
 
     def mark(function: Callable) -> Callable:
-        function.check = _Mark(id, points, todos, tuple(hints), needs, slow)  # type: ignore[attr-defined]
+        function.check = _Mark(id, points, todos, tuple(hints), needs, slow or tool, tool)  # type: ignore[attr-defined]
         return function
 
     return mark
@@ -66,6 +69,6 @@ def specs(function: Callable) -> list[Spec]:
     needs = mark.needs if mark.needs is not None else ("" if mark.id == basic else basic)
     return [
         Spec(f"stage{stage}.{mark.id}", stage, title, inspect.getdoc(function) or "", points,
-             mark.todo.get(stage, ""), mark.hints, f"stage{stage}.{needs}" if needs else "", mark.slow)
+             mark.todo.get(stage, ""), mark.hints, f"stage{stage}.{needs}" if needs else "", mark.slow, mark.tool)
         for stage, points in mark.points.items()
     ]

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -83,13 +84,13 @@ class Run:
         self.record.add([item.callspec.params["lab"] for item in items], option.rerun)  # type: ignore[attr-defined]
         self.patience = patience()
         self.futures: dict[str, Future] = {}
-        self.heavy = threading.Semaphore(os.cpu_count() or 1)
+        self.tools = threading.Semaphore(os.cpu_count() or 1)
 
     @pytest.hookimpl(hookwrapper=True)
     def pytest_runtestloop(self, session: pytest.Session):
         pool = ThreadPoolExecutor(WORKERS)
         # What others need goes first, then what takes long.
-        order = sorted(self.items, key=lambda id: (not id.endswith(".basic"), not self._spec(id).slow))
+        order = sorted(self.items, key=lambda id: (not id.endswith(".basic"), self._spec(id).tool, not self._spec(id).slow))
         for id in order:
             self.futures[id] = pool.submit(self._execute, id)
         yield
@@ -112,7 +113,7 @@ class Run:
         start = time.monotonic()
         lab = Lab(spec.stage, self.build, self.patience, logs=str(self.out))
         try:
-            with self.heavy if spec.slow else _nothing():
+            with self.tools if spec.tool else nullcontext():
                 lab.started = start = time.monotonic()
                 self.items[id].obj(lab)  # type: ignore[attr-defined]
                 lab.finish()
@@ -138,11 +139,6 @@ class Run:
         if need is None or need.exception() is None:
             return ""
         return f"Not reached: it needs \"{self._spec(spec.needs).title}\" ({spec.needs})."
-
-
-class _nothing:
-    def __enter__(self) -> None: ...
-    def __exit__(self, *_error) -> None: ...
 
 
 def pytest_collectreport(report: pytest.CollectReport) -> None:

@@ -22,7 +22,7 @@ int names_init(struct names *names)
 
 struct peer *peer_new(int fd)
 {
-    /* TODO 4.1, first half: allocate a peer with one reference and an outbox
+    /* TODO 4.1, first part: allocate a peer with one reference and an outbox
      * for fd. See handouts/stage4.md. */
     errno = ENOSYS;
     return NULL;
@@ -49,7 +49,7 @@ struct peer *names_find(struct names *names, const char *name, size_t len)
 
 void names_hold(struct names *names, struct peer *peer)
 {
-    /* TODO 4.1, second half: one more reference, under the lock.
+    /* TODO 4.1, second part: one more reference, under the lock.
      * See handouts/stage4.md. */
     errno = ENOSYS;
 }

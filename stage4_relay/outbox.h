@@ -37,12 +37,13 @@ struct outbox {
     pthread_mutex_t lock;
 
     /* Guarded by lock. */
-    size_t start;            /* data[start] to data[end - 1] */
-    size_t end;              /*     are still to be sent */
-    unsigned long long sent; /* bytes sent since the beginning */
-    long long stalled_since; /* when send() first found no room, 0 = it did */
-    int closed;              /* takes no more messages */
-    int dead;                /* sends nothing more either */
+    size_t start;             /* data[start] to data[end - 1] */
+    size_t end;               /*     are still to be sent */
+    unsigned long long sent;  /* bytes sent since the beginning */
+    unsigned long long taken; /* bytes acknowledged, when last looked at */
+    long long stalled_since;  /* since when nothing is taken, 0 = it is */
+    int closed;               /* takes no more messages */
+    int dead;                 /* sends nothing more either */
     char data[OUTBOX_SIZE];
 };
 

@@ -1,10 +1,15 @@
 #include "outbox.h"
 
 #include <errno.h>
+#include <linux/sockios.h>
 #include <poll.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+/* How often, in milliseconds, a thread that waits looks for progress. */
+enum { LOOK_EVERY = 500 };
 
 int outbox_init(struct outbox *box, int fd)
 {
@@ -18,6 +23,7 @@ int outbox_init(struct outbox *box, int fd)
     box->start = 0;
     box->end = 0;
     box->sent = 0;
+    box->taken = 0;
     box->stalled_since = 0;
     box->closed = 0;
     box->dead = 0;
@@ -100,13 +106,31 @@ void outbox_drop(struct outbox *box)
 /* Notes that the kernel has taken n bytes. */
 static void sent_locked(struct outbox *box, size_t n)
 {
-    box->stalled_since = 0;
     box->sent += n;
     box->start += n;
     if (box->start == box->end) {
         box->start = 0;
         box->end = 0;
+        box->stalled_since = 0;
     }
+}
+
+/*
+ * Notes that there is no room. The patience begins anew only when the client
+ * has taken something: that send() succeeds proves nothing, because the kernel
+ * may just have made its buffer larger. SIOCOUTQ counts the bytes that the
+ * client has not acknowledged, see tcp(7).
+ */
+static void stalled_locked(struct outbox *box)
+{
+    int waiting = 0;
+
+    /* Best effort: without the count, all that was sent counts as taken. */
+    ioctl(box->fd, SIOCOUTQ, &waiting);
+    unsigned long long taken = box->sent - (unsigned long long)waiting;
+    if (box->stalled_since == 0 || taken != box->taken)
+        box->stalled_since = wait_clock();
+    box->taken = taken;
 }
 
 /* Sends until nothing is left or the kernel has no room. */
@@ -119,10 +143,7 @@ static void send_locked(struct outbox *box)
         if (n >= 0) {
             sent_locked(box, (size_t)n);
         } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
-            /* The patience begins with the first refusal after a success;
-             * later ones, whoever meets them, do not prolong it. */
-            if (box->stalled_since == 0)
-                box->stalled_since = wait_clock();
+            stalled_locked(box);
             return;
         } else if (errno != EINTR) {
             drop_locked(box);
@@ -173,7 +194,10 @@ void outbox_flush(struct outbox *box)
 
     while (send_up_to(box, target, &deadline)) {
         /* The lock is free during the wait, so that others can append. */
-        if (wait_ready(box->fd, POLLOUT, deadline) == -1)
+        long long look = wait_clock() + LOOK_EVERY;
+
+        if (wait_ready(box->fd, POLLOUT, look < deadline ? look : deadline) ==
+            -1)
             outbox_drop(box);
     }
 }

@@ -15,7 +15,7 @@ MEMORY_HINTS = (
 
 
 @check("server.memory", points={1: 1, 2: 1.5, 3: 2, 4: 1.5},
-       todo={1: "1.5", 2: "2.6", 3: "3.2", 4: "4.1"}, hints=MEMORY_HINTS, slow=True)
+       todo={1: "1.5", 2: "2.6", 3: "3.2", 4: "4.1"}, hints=MEMORY_HINTS, tool=True)
 def test_the_server_uses_only_its_own_memory_and_gives_it_back(lab: Lab) -> None:
     """valgrind watches each access of the server while clients come, talk and vanish."""
     server = lab.server(**memory.valgrind(lab, memory.MEMCHECK))
@@ -26,7 +26,7 @@ def test_the_server_uses_only_its_own_memory_and_gives_it_back(lab: Lab) -> None
 
 
 @check("client.memory", points={1: 0.5, 2: 1.25, 4: 1}, todo={1: "1.8", 2: "2.7", 4: "4.8"},
-       hints=MEMORY_HINTS, slow=True)
+       hints=MEMORY_HINTS, tool=True)
 def test_the_client_uses_only_its_own_memory_and_gives_it_back(lab: Lab) -> None:
     """valgrind watches each access of the client in a whole conversation."""
     client = workload.talk(lab, **memory.valgrind(lab, memory.MEMCHECK))
@@ -34,7 +34,7 @@ def test_the_client_uses_only_its_own_memory_and_gives_it_back(lab: Lab) -> None
     lab.require(not found, "In your client, " + " Also, ".join(found[:3]))
 
 
-@check("server.races", points={3: 3.5, 4: 2.5}, todo={3: "3.1", 4: "4.3"}, slow=True, hints=(
+@check("server.races", points={3: 3.5, 4: 2.5}, todo={3: "3.1", 4: "4.3"}, tool=True, hints=(
     "Two threads meet in the memory of the line that is named. Which lock should both hold?",
     "Look for variables that are shared: globals, statics, and what the argument of a thread points to.",
     "Reading needs the lock as well: what is read may be half changed.",

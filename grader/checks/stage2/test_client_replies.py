@@ -16,7 +16,7 @@ def test_a_reply_in_pieces_is_printed_whole(lab: Lab) -> None:
     """A reply may be cut anywhere, also in its DONE; the user sees one line."""
     client, peer = client_with_peer(lab)
     for number, cut in enumerate((2, 5, 6, 7, 8)):
-        body = b"hello"[:4] + b"%d" % number
+        body = b"part%d" % number
         client.write(b"again\n")
         peer.expect(encode(b"again"))
         peer.send_pieces(encode(body)[:cut], encode(body)[cut:])

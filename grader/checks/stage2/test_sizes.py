@@ -11,7 +11,7 @@ from grader.harness.wire import encode
 
 
 def send_too_long(lab: Lab, server: Program, peer: Peer, body: bytes) -> None:
-    """Sends 4097 bytes and, if the server still waits for it, the end; it answers and closes."""
+    """Sends a body of 4097 bytes and, if the server waits for it, the end; it answers and closes."""
     peer.send(body)
     peer.until_taken()
     lab.until(lambda: peer.received or peer.ended or waits(server))
@@ -19,6 +19,7 @@ def send_too_long(lab: Lab, server: Program, peer: Peer, body: bytes) -> None:
         peer.send(b"DONE")
     peer.expect(encode(b"ERR too long"))
     peer.expect_end()
+    peer.close()
 
 
 @check("server.small_bodies", points={2: 0.25}, todo="2.3", hints=(
@@ -85,9 +86,7 @@ def test_the_server_goes_on_after_an_over_long_message(lab: Lab) -> None:
     """What one client does wrong is no reason to disappoint the next one."""
     server = lab.server()
     for number in (b"1", b"2", b"3"):
-        peer = lab.connect(server)
-        send_too_long(lab, server, peer, b"\\\\" * 4097)
-        peer.close()
+        send_too_long(lab, server, lab.connect(server), b"\\\\" * 4097)
         peer = lab.connect(server)
         echo(peer, b"client " + number, b"again")
         peer.close()

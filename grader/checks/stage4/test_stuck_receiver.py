@@ -22,16 +22,16 @@ FLOOD = encode(b"TO bob " + b"x" * 4000)
 
 
 class Backlog:
-    """Watches what the server's kernel holds for bob: since when has nothing moved?"""
+    """Since when has bob's kernel taken nothing, although more is waiting for it?"""
 
     def __init__(self, bob: Peer) -> None:
-        self.bob, self.size, self.since = bob, -1, time.monotonic()
+        self.bob, self.taken, self.since = bob, -1, time.monotonic()
 
     def still_for(self) -> float:
-        """Seconds for which a backlog has been there and has not changed."""
-        size, now = self.bob.backlog(), time.monotonic()
-        if size != self.size or size == 0:
-            self.size, self.since = size, now
+        """Seconds for which a backlog has been there and nothing was taken."""
+        taken, now = self.bob.unread_here(), time.monotonic()
+        if taken != self.taken or self.bob.backlog() == 0:
+            self.taken, self.since = taken, now
         return now - self.since
 
 
