@@ -111,14 +111,14 @@ def waiting(pid: int) -> list[str]:
 
 
 # x86-64 and arm64 numbers of the calls in which a relay waits (asm/unistd.h).
-_CALLS_X86 = {0: "read", 1: "write", 7: "poll", 23: "select", 35: "nanosleep", 42: "connect",
+_CALLS_X86 = {0: "read", 1: "write", 7: "poll", 23: "select", 34: "pause", 35: "nanosleep", 42: "connect",
               43: "accept", 44: "send", 45: "recv", 46: "sendmsg", 47: "recvmsg", 202: "futex",
               230: "nanosleep", 232: "epoll_wait", 270: "pselect", 271: "ppoll", 281: "epoll_wait", 288: "accept"}
 _CALLS_ARM = {63: "read", 64: "write", 73: "ppoll", 72: "pselect", 115: "nanosleep", 203: "connect",
               202: "accept", 206: "send", 207: "recv", 211: "sendmsg", 212: "recvmsg", 98: "futex",
               22: "epoll_wait", 242: "accept"}
 _CALLS = _CALLS_ARM if os.uname().machine == "aarch64" else _CALLS_X86
-_NOT_ABOUT_A_DESCRIPTOR = ("futex", "poll", "ppoll", "select", "pselect", "nanosleep")
+_NOT_ABOUT_A_DESCRIPTOR = ("futex", "poll", "ppoll", "select", "pselect", "nanosleep", "pause")
 
 
 def _call_name(fields: list[str]) -> str:

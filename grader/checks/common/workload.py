@@ -108,7 +108,7 @@ def talk(lab: Lab, **options) -> Program:
     listener = lab.listen()
     arguments = {1: ("hello there",), 4: ("alice",)}.get(lab.stage, ())
     client = lab.client(listener, *arguments, **options)
-    peer = lab.accept(listener, seconds=40)
+    peer = lab.accept(listener, seconds=20)
     if lab.stage == 1:
         peer.expect(b"hello there")
         peer.send(b"hello yourself")
