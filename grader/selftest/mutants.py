@@ -84,7 +84,7 @@ MUTANTS = [
            "stage3.server.memory"),
     Mutant("never_closes_in_the_thread [D13]", f"{_S3}/server.c", "    close(client->fd);\n", "    shutdown(client->fd, 2);\n", "stage3.server.leaves_nothing"),
     Mutant("one_client_struct_for_all [C01]", f"{_S3}/server.c", "struct client *client = malloc(sizeof *client);",
-           "static struct client shared;\n    struct client *client = &shared;", "stage3.server.races"),
+           "static struct client shared;\n    struct client *client = &shared;", "stage3.server.hundred_clients"),
     Mutant("exit_in_a_thread [C10]", f"{_S3}/server.c", "    close(client->fd);\n    free(client);\n    return NULL;",
            "    exit(1);", "stage3.server.vanishing_clients"),
     # Stage 4
