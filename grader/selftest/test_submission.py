@@ -1,0 +1,69 @@
+"""What is taken out of a submission, and what is not."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from grader.submission import BadSubmission, stage
+
+
+def _tar(path: Path, members: list[tuple[tarfile.TarInfo, bytes]]) -> Path:
+    with tarfile.open(path, "w:gz") as archive:
+        for info, data in members:
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    return path
+
+
+def test_a_zip_with_a_directory_on_top_is_taken(tmp_path: Path) -> None:
+    path = tmp_path / "work.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("alice/stage1_echo/server.c", "int main;")
+        archive.writestr("alice/stage1_echo/helper.h", "")
+        archive.writestr("alice/stage1_echo/net.h", "changed")  # a header of the kit
+        archive.writestr("alice/Makefile", "all: evil")
+        archive.writestr("alice/stage1_echo/conftest.py", "")
+    assert sorted(stage(path, tmp_path / "out")) == ["stage1_echo/helper.h", "stage1_echo/server.c"]
+    assert (tmp_path / "out/stage1_echo/server.c").read_text() == "int main;"
+
+
+def test_paths_and_links_lead_nowhere(tmp_path: Path) -> None:
+    link = tarfile.TarInfo("stage1_echo/net.c")
+    link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+    members = [(link, b""), (tarfile.TarInfo("../stage1_echo/../../evil.c"), b"x"),
+               (tarfile.TarInfo("/stage1_echo/server.c"), b"good")]
+    taken = stage(_tar(tmp_path / "work.tar.gz", members), tmp_path / "deep" / "out")
+    assert taken == ["stage1_echo/server.c"]
+    assert sorted(p.name for p in tmp_path.rglob("*.c")) == ["server.c"]
+
+
+def test_a_directory_with_a_link_does_not_give_the_linked_file(tmp_path: Path) -> None:
+    directory = tmp_path / "work" / "stage1_echo"
+    directory.mkdir(parents=True)
+    (directory / "server.c").write_text("")
+    (directory / "net.c").symlink_to("/etc/passwd")
+    assert stage(tmp_path / "work", tmp_path / "out") == ["stage1_echo/server.c"]
+
+
+def test_too_much_is_refused_while_it_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("stage1_echo/server.c", b"\0" * (50 << 20))
+    with pytest.raises(BadSubmission, match="larger"):
+        stage(path, tmp_path / "out")
+
+
+@pytest.mark.parametrize("what", ["missing", "empty", "text"])
+def test_what_is_no_submission_is_refused_with_a_reason(tmp_path: Path, what: str) -> None:
+    path = tmp_path / what
+    if what == "empty":
+        path.mkdir()
+    if what == "text":
+        path.write_text("hello")
+    with pytest.raises(BadSubmission, match="exist|none of the directories|neither"):
+        stage(path, tmp_path / "out")
