@@ -164,7 +164,7 @@ def test_everything_else_is_answered_with_ERR_bad_command(lab: Lab) -> None:
     """A server expects anything."""
     server = lab.server()
     alice = enter(lab, server, "alice")[0]
-    for command in (b"", b"hello", b"who", b"WHOX", b"NAMEX bob", b"TOALL x", b"TO bob", b"QUITX", b" WHO", b"\0", b"FROM bob x"):
+    for command in (b"", b"hello", b"who", b"WHOX", b"NAMEX bob", b"TOALL x", b"TO alice", b"QUITX", b"\0", b"FROM bob x"):
         ask(alice, command, b"ERR bad command")
     ask(alice, b"WHO", b"OK alice")
 
