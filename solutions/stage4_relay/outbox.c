@@ -163,38 +163,41 @@ int outbox_send(struct outbox *box)
 /*
  * Goes on sending until target bytes have been sent in all.
  * Returns 0 when they are, or when the client was dropped; otherwise 1, and
- * *until says how long to wait for room before the next try.
+ * *deadline says until when the client has to take something.
  */
 static int send_up_to(struct outbox *box, unsigned long long target,
-                      long long *until)
+                      long long *deadline)
 {
     pthread_mutex_lock(&box->lock);
     send_locked(box);
     int waiting = !box->dead && box->sent < target;
-    long long now = wait_clock();
 
-    /* Decided here, after a try, and not where the wait ends: another thread
-     * that waits for this client may have made progress meanwhile. */
-    if (waiting && now >= box->stalled_since + OUTBOX_PATIENCE_MS) {
+    /* Asked again here and not after the wait: another thread that waits for
+     * this client may have made progress meanwhile. */
+    *deadline = box->stalled_since + OUTBOX_PATIENCE_MS;
+    if (waiting && wait_clock() >= *deadline) {
         drop_locked(box);
         waiting = 0;
     }
     pthread_mutex_unlock(&box->lock);
-    *until = now + RETRY_MS;
     return waiting;
 }
 
 void outbox_flush(struct outbox *box)
 {
-    long long until;
+    long long deadline;
 
     /* Only what is there now: others may append for ever. */
     pthread_mutex_lock(&box->lock);
     unsigned long long target = box->sent + (box->end - box->start);
     pthread_mutex_unlock(&box->lock);
 
-    /* The lock is free during the wait, so that others can append. */
-    while (send_up_to(box, target, &until))
-        if (wait_ready(box->fd, POLLOUT, until) == -1)
+    while (send_up_to(box, target, &deadline)) {
+        /* The lock is free during the wait, so that others can append. */
+        long long look = wait_clock() + LOOK_EVERY;
+
+        if (wait_ready(box->fd, POLLOUT, look < deadline ? look : deadline) ==
+            -1)
             outbox_drop(box);
+    }
 }
