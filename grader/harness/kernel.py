@@ -18,18 +18,26 @@ CLOSE_WAIT = 8
 _SOCK_DIAG_BY_FAMILY = 20
 _NLM_F_REQUEST = 1
 _NLMSG_ERROR = 2
+_INFO = 2  # the attribute INET_DIAG_INFO (linux/inet_diag.h), which holds a struct tcp_info
+_BYTES_RECEIVED = 128  # offset of tcpi_bytes_received in it
+_HEADERS = 16 + 72  # struct nlmsghdr and struct inet_diag_msg
 _NO_COOKIE = b"\xff" * 8
 CLOCK_TICK = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True, slots=True)
 class SocketState:
-    """One TCP socket as the kernel sees it; queues are in bytes."""
+    """One TCP socket as the kernel sees it; all sizes are in bytes.
+
+    `received` counts what has arrived since the beginning, read or not (linux/tcp.h, tcp_info);
+    it is 0 for a socket that listens.
+    """
 
     state: int
     unread: int
     unsent: int
     inode: int
+    received: int
 
 
 def tcp_socket(local: tuple[str, int], remote: tuple[str, int] | None) -> SocketState | None:
@@ -37,7 +45,7 @@ def tcp_socket(local: tuple[str, int], remote: tuple[str, int] | None) -> Socket
     address, port = local
     peer, peer_port = remote or ("0.0.0.0", 0)
     ends = struct.pack("!HH4s12x4s12x", port, peer_port, socket.inet_aton(address), socket.inet_aton(peer))
-    request = struct.pack("=BBBxI", socket.AF_INET, socket.IPPROTO_TCP, 0, 0xFFFFFFFF)
+    request = struct.pack("=BBBxI", socket.AF_INET, socket.IPPROTO_TCP, 1 << (_INFO - 1), 0xFFFFFFFF)
     request += ends + struct.pack("=I", 0) + _NO_COOKIE
     header = struct.pack("=IHHII", 16 + len(request), _SOCK_DIAG_BY_FAMILY, _NLM_F_REQUEST, 1, 0)
     with socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, 4) as diag:
@@ -47,7 +55,17 @@ def tcp_socket(local: tuple[str, int], remote: tuple[str, int] | None) -> Socket
         return None
     state = answer[17]
     unread, unsent, _uid, inode = struct.unpack_from("=IIII", answer, 16 + 4 + 48 + 4)
-    return SocketState(state, unread, unsent, inode)
+    return SocketState(state, unread, unsent, inode, _bytes_received(answer))
+
+
+def _bytes_received(answer: bytes) -> int:
+    at = _HEADERS
+    while at + 4 <= len(answer):
+        length, kind = struct.unpack_from("=HH", answer, at)
+        if kind == _INFO and length >= 4 + _BYTES_RECEIVED + 8:
+            return struct.unpack_from("=Q", answer, at + 4 + _BYTES_RECEIVED)[0]
+        at += max(4, (length + 3) & ~3)
+    return 0
 
 
 def sockets_of(pid: int) -> set[int]:

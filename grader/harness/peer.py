@@ -27,6 +27,7 @@ class Peer:
         self.lab, self.sock, self.name, self.other = lab, sock, name, other
         self.received = bytearray()  # bytes not yet expected by anyone
         self.total = 0
+        self.sent = 0  # bytes handed to the kernel
         self.ended = ""  # "closed" or "reset" once the other side has
         self._messages: list[bytes] = []
         self._decoder = Decoder()
@@ -60,6 +61,7 @@ class Peer:
                 sent += self.sock.send(data[sent:])
         except OSError:
             pass
+        self.sent += sent
         self.lab.log(self.name, f"sends {sent} bytes without waiting")
         return sent
 
@@ -72,7 +74,9 @@ class Peer:
         def push() -> None:
             nonlocal rest
             try:
-                rest = rest[sender.send(rest[:65536]):]
+                count = sender.send(rest[:65536])
+                self.sent += count
+                rest = rest[count:]
             except BlockingIOError:
                 return
             except OSError:
@@ -89,7 +93,9 @@ class Peer:
         def pushed() -> bool:
             nonlocal rest
             try:
-                rest = rest[self.sock.send(rest):]
+                count = self.sock.send(rest)
+                self.sent += count
+                rest = rest[count:]
             except BlockingIOError:
                 return False
             except OSError as error:
@@ -100,11 +106,14 @@ class Peer:
         return self.lab.until(pushed)
 
     def until_taken(self) -> None:
-        """Waits until the program has read everything sent so far: the kernel's queues are empty."""
+        """Waits until the program has read everything sent so far.
+
+        Everything has arrived at its socket, and nothing is unread there. Acknowledgements would
+        prove the same, but the kernel delays them by up to 40 ms.
+        """
         def taken() -> bool:
-            ours = kernel.tcp_socket(self._local, self._remote)
             theirs = kernel.tcp_socket(self._remote, self._local)
-            return theirs is None or (theirs.unread == 0 and (ours is None or ours.unsent == 0))
+            return theirs is None or (theirs.unread == 0 and theirs.received >= self.sent)
 
         if not self.lab.until(taken):
             self.lab.fail(f"{self.other.capitalize()} does not read what {self.name} has sent to it.")
