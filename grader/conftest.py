@@ -48,15 +48,21 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if not config.option.source:
         return
     chosen = [item for item in items if _chosen(config, item.callspec.params["lab"])]  # type: ignore[attr-defined]
-    chosen.sort(key=lambda item: item.callspec.params["lab"].stage)  # type: ignore[attr-defined]
+    chosen.sort(key=_in_order_of_work)
     items[:] = chosen
     if chosen:
         config.pluginmanager.register(Run(config, chosen), "relaylab-run")
 
 
+def _in_order_of_work(item: pytest.Item) -> tuple:
+    """By stage and TODO, what is special to the stage before what all stages share."""
+    spec: Spec = item.callspec.params["lab"]  # type: ignore[attr-defined]
+    return spec.stage, not spec.id.endswith(".basic"), spec.todo or "9", "common" in item.path.parts
+
+
 def _chosen(config: pytest.Config, spec: Spec) -> bool:
     option = config.option
-    text = f"{spec.id} {spec.title}".lower()
+    text = f"{spec.id} {spec.title} {spec.todo}".lower()
     basic = spec.id.endswith(".basic")  # the others need it, whatever is asked for
     if option.stage and spec.stage != option.stage:
         return False

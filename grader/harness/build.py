@@ -72,6 +72,9 @@ class Build:
                    f"SRC={self.source}", f"BUILD={self._directory(variant)}", f"stage{stage}"]
         if self.base:
             command.append(f"BASE={self.base}")
+        # A program of an earlier build must not be judged when this one fails.
+        for role in ("server", "client"):
+            (self._directory(variant) / _san(variant) / STAGES[stage] / role).unlink(missing_ok=True)
         environment = {k: v for k, v in os.environ.items() if not k.startswith("MAKE")}
         try:
             made = subprocess.run(command, capture_output=True, env={**environment, "LC_ALL": "C"},

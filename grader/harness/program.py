@@ -275,7 +275,7 @@ def _status(code: int) -> str:
     if code >= 0:
         return f"exit status {code}"
     words = {
-        signal.SIGSEGV: "SIGSEGV (it used memory that is not its own)",
+        signal.SIGSEGV: "SIGSEGV (it used memory that is not its own; built with `make SAN=asan` it names the line)",
         signal.SIGABRT: "SIGABRT (the C library found broken memory, or abort() was called)",
         signal.SIGPIPE: "SIGPIPE (it sent to a connection that the other side had closed)",
         signal.SIGFPE: "SIGFPE (an impossible calculation, such as a division by zero)",

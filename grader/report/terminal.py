@@ -26,7 +26,7 @@ def summary(record: dict, console: Console, *, failures: int = SHOWN_FAILURES) -
     if len(bad) > failures:
         console.print(f"\n{len(bad) - failures} more failed:", style="bold")
         for check in bad[failures:]:
-            console.print(Padding(Text(f"{check['id']}  {check['cause']}", overflow="ellipsis", no_wrap=True), (0, 0, 0, 3)))
+            console.print(Padding(Text(f"{check['id']}  {check['title']}", overflow="ellipsis", no_wrap=True), (0, 0, 0, 3)))
 
 
 def _stage_line(stage: int, title: str, checks: list[dict], console: Console) -> None:

@@ -7,9 +7,18 @@ from grader.harness.lab import Lab
 from grader.harness.wire import encode
 
 
+def basic_hints(by_hand: str) -> tuple[str, ...]:
+    """The three hints of a basic check, with the way to try it by hand."""
+    return (
+        "Read the lines above from the top: which is the first that is wrong, and what should follow the last?",
+        f"Try it by hand, as the handout shows: {by_hand}.",
+        "Does each call succeed? Print its result and strerror(errno) where it fails; `make SAN=asan` names the line of a crash.",
+    )
+
+
 @check("server.basic", points={1: 1, 2: 1, 3: 1, 4: 1},
        todo={1: "1.5", 2: "2.6", 3: "3.2", 4: "4.7"},
-       hints=("Start the server in one terminal and try it by hand with nc, as the handout shows.",))
+       hints=basic_hints("./server 5001, and in another terminal: printf hello | nc -N 127.0.0.1 5001"))
 def test_the_server_answers_one_message(lab: Lab) -> None:
     """A server waits for a client, receives what it sends, and answers."""
     server = lab.server()
@@ -29,7 +38,7 @@ def test_the_server_answers_one_message(lab: Lab) -> None:
 
 
 @check("client.basic", points={1: 1, 2: 1, 4: 1}, todo={1: "1.8", 2: "2.7", 4: "4.8"},
-       hints=("Let the client talk to `nc -l 127.0.0.1 5000`: what do you see arrive?",))
+       hints=basic_hints("nc -l 127.0.0.1 5001, and the client in another terminal"))
 def test_the_client_sends_one_message_and_prints_the_reply(lab: Lab) -> None:
     """A client connects, says something, and shows what comes back."""
     listener = lab.listen()
