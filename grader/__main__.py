@@ -6,8 +6,10 @@ import argparse
 import fcntl
 import json
 import os
+import shlex
 import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -77,17 +79,15 @@ def _words_of(check: dict) -> str:
 def _grade(options: argparse.Namespace) -> int:
     out: Path = options.out
     staged = out / "submission"
-    shutil.rmtree(staged, ignore_errors=True)
-    shutil.rmtree(out / "build", ignore_errors=True)
-    staged.mkdir(parents=True)
     try:
-        stage(options.submission, staged)
+        _stage_anew(options.submission, staged)
     except BadSubmission as error:
         print(f"grade: {error}", file=sys.stderr)
         return 2
+    shutil.rmtree(out / "build", ignore_errors=True)
     record = run(staged, out, stage=options.stage, only=options.only, base=options.base,
                  name=str(options.submission.name),
-                 rerun=f"make grade SUBMISSION={options.submission} ONLY={{id}}")
+                 rerun=f"make grade SUBMISSION={shlex.quote(str(options.submission))} ONLY=")
     console = Console(highlight=False, soft_wrap=False)
     terminal.summary(record, console)
     for number, name in STAGES.items():
@@ -136,8 +136,20 @@ def all_specs() -> list[Spec]:
     return sorted(found.specs, key=lambda spec: spec.stage)
 
 
+def _stage_anew(submission: Path, staged: Path) -> None:
+    """Takes the submission's files to `staged`; what stood there goes only when that has worked."""
+    inside = submission.resolve()
+    if inside == staged.resolve() or staged.resolve() in inside.parents or staged.with_name("build").resolve() in (inside, *inside.parents):
+        raise BadSubmission(f"{submission} lies where the grader puts its own files. Choose another OUT=.")
+    staged.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=staged.parent) as new:
+        stage(submission, Path(new) / "submission")
+        shutil.rmtree(staged, ignore_errors=True)
+        (Path(new) / "submission").rename(staged)
+
+
 def run(source: Path, out: Path, *, stage: int | None = None, only: str = "", quick: bool = False,
-        base: Path | None = None, name: str = "", rerun: str = "make check ONLY={id}") -> dict:
+        base: Path | None = None, name: str = "", rerun: str = "make check ONLY=") -> dict:
     """Runs the checks against the stage directories in `source`; returns the record."""
     arguments = [str(PACKAGE / "checks"), "-p", "no:terminal", "-p", "no:cacheprovider",
                  "-c", str(PACKAGE / "pytest.ini"), "--rootdir", str(KIT),

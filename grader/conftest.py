@@ -35,7 +35,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--stage", type=int, help="only this stage")
     group.addoption("--only", default="", help="only checks whose id or title has all these words")
     group.addoption("--quick", action="store_true", help="leave out the slow checks")
-    group.addoption("--rerun", default="make check ONLY={id}", help="the command that runs a check again")
+    group.addoption("--rerun", default="make check ONLY=", help="the command that runs a check again, without its id")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

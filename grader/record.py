@@ -32,7 +32,7 @@ class Record:
                 "id": spec.id, "stage": spec.stage, "title": spec.title, "lesson": spec.lesson,
                 "verdict": "not run", "points": 0.0, "max_points": spec.points, "todo": spec.todo,
                 "cause": "", "hints": list(spec.hints), "events": [],
-                "rerun": rerun.format(id=spec.id), "seconds": 0.0,
+                "rerun": rerun + spec.id, "seconds": 0.0,
             }
         self.write()
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO
@@ -31,6 +32,17 @@ def stage(submission: Path, target: Path) -> list[str]:
     used. Raises BadSubmission.
     """
     given = {path.name for name in STAGES.values() for path in (KIT / name).glob("*.h")}
+    try:
+        taken = _take(submission, target, given)
+    except (OSError, EOFError, RuntimeError, zipfile.BadZipFile, tarfile.TarError, zlib.error) as error:
+        raise BadSubmission(f"{submission} cannot be read: {error}. Is the file whole, and not encrypted?") from error
+    if not taken:
+        wanted = ", ".join(STAGES.values())
+        raise BadSubmission(f"{submission} has none of the directories {wanted} with .c files in it.")
+    return taken
+
+
+def _take(submission: Path, target: Path, given: set[str]) -> list[str]:
     taken: dict[str, None] = {}
     total = 0
     for name, stream in _members(submission):
@@ -48,9 +60,6 @@ def stage(submission: Path, target: Path) -> list[str]:
             raise BadSubmission(f"The submission is larger than {MAX_FILES} files or {MAX_BYTES >> 20} MiB of source.")
         (target / directory).mkdir(parents=True, exist_ok=True)
         (target / key).write_bytes(data)
-    if not taken:
-        wanted = ", ".join(STAGES.values())
-        raise BadSubmission(f"{submission} has none of the directories {wanted} with .c files in it.")
     return list(taken)
 
 
@@ -75,12 +84,15 @@ def _members(submission: Path) -> Iterator[tuple[str, "Opener"]]:
 
 
 def _directory_members(root: Path) -> Iterator[tuple[str, "Opener"]]:
-    for name in STAGES.values():
-        if (root / name).is_symlink():
-            continue
-        for path in sorted((root / name).glob("*")):
-            if path.is_file() and not path.is_symlink():
-                yield f"{name}/{path.name}", lambda path=path: path.open("rb")
+    # The stage directories may stand in one directory more, as in archives.
+    tops = [root] if any((root / name).is_dir() for name in STAGES.values()) else sorted(root.glob("*"))
+    for top in tops:
+        for name in STAGES.values():
+            if top.is_symlink() or (top / name).is_symlink():
+                continue
+            for path in sorted((top / name).glob("*")):
+                if path.is_file() and not path.is_symlink():
+                    yield f"{name}/{path.name}", lambda path=path: path.open("rb")
 
 
 class Opener:

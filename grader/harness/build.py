@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import tempfile
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +23,6 @@ FILES = {
 # A variant is a set of make variables. "clang" exists for its warnings only.
 VARIANTS = {
     "plain": ("SAN=plain", "CC=gcc"),
-    "asan": ("SAN=asan", "CC=gcc"),
     "tsan": ("SAN=tsan", "CC=gcc"),
     "clang": ("SAN=plain", "CC=clang"),
 }
@@ -64,17 +64,26 @@ class Build:
             pytest.fail(f"Your {role} does not compile: {first}", pytrace=False)
         return path
 
+    def warnings(self, stage: int, compiler: str) -> list[str]:
+        """What the compiler warns of in the files of the stage itself, compiled afresh."""
+        with tempfile.TemporaryDirectory(dir=self.out) as out:
+            words = self._run_make(stage, "clang" if compiler == "clang" else "plain", Path(out))
+        return [line for line in words.splitlines() if "warning:" in line and line.startswith(STAGES[stage])]
+
     def _directory(self, variant: str) -> Path:
         return self.out / ("clang" if variant == "clang" else "gcc")
 
     def _make(self, stage: int, variant: str) -> str:
-        command = ["make", "--no-print-directory", "-s", "-k", "-C", str(KIT), *VARIANTS[variant],
-                   f"SRC={self.source}", f"BUILD={self._directory(variant)}", f"stage{stage}"]
-        if self.base:
-            command.append(f"BASE={self.base}")
         # A program of an earlier build must not be judged when this one fails.
         for role in ("server", "client"):
             (self._directory(variant) / _san(variant) / STAGES[stage] / role).unlink(missing_ok=True)
+        return self._run_make(stage, variant, self._directory(variant))
+
+    def _run_make(self, stage: int, variant: str, out: Path) -> str:
+        command = ["make", "--no-print-directory", "-s", "-k", "-C", str(KIT), *VARIANTS[variant],
+                   f"SRC={self.source}", f"BUILD={out}", f"stage{stage}"]
+        if self.base:
+            command.append(f"BASE={self.base}")
         environment = {k: v for k, v in os.environ.items() if not k.startswith("MAKE")}
         try:
             made = subprocess.run(command, capture_output=True, env={**environment, "LC_ALL": "C"},

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 LISTEN = 10  # include/net/tcp_states.h
 ESTABLISHED = 1
-CLOSE_WAIT = 8
 
 _SOCK_DIAG_BY_FAMILY = 20
 _NLM_F_REQUEST = 1
@@ -22,7 +21,6 @@ _INFO = 2  # the attribute INET_DIAG_INFO (linux/inet_diag.h), which holds a str
 _BYTES_RECEIVED = 128  # offset of tcpi_bytes_received in it
 _HEADERS = 16 + 72  # struct nlmsghdr and struct inet_diag_msg
 _NO_COOKIE = b"\xff" * 8
-CLOCK_TICK = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,17 +89,37 @@ def threads(pid: int) -> int:
     return len(_listdir(f"/proc/{pid}/task"))
 
 
-def cpu_seconds(pid: int) -> float:
-    """User and system time that the process has used."""
-    with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as stat:
-        fields = stat.read().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / CLOCK_TICK
+def busy_seconds(pid: int) -> float:
+    """Time in which the process ran or wanted to run but had to wait for a processor.
+
+    Unlike CPU time it does not shrink on a busy machine (schedstat, Documentation/scheduler).
+    """
+    nanoseconds = 0
+    for task in _listdir(f"/proc/{pid}/task"):
+        try:
+            with open(f"/proc/{pid}/task/{task}/schedstat", encoding="ascii") as stat:
+                nanoseconds += sum(map(int, stat.read().split()[:2]))
+        except OSError:
+            continue  # the thread has ended
+    return nanoseconds / 1e9
 
 
 def state(pid: int) -> str:
     """The letter of the process's state (proc(5)); `T` is stopped."""
     with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as stat:
         return stat.read().rpartition(")")[2].split()[0]
+
+
+def asleep(pid: int) -> bool:
+    """True if every thread of the process waits for something."""
+    for task in _listdir(f"/proc/{pid}/task"):
+        try:
+            with open(f"/proc/{pid}/task/{task}/stat", encoding="ascii", errors="replace") as stat:
+                if stat.read().rpartition(")")[2].split()[0] == "R":
+                    return False
+        except OSError:
+            continue  # the thread has ended
+    return True
 
 
 def resident_kib(pid: int) -> int:

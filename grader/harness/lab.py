@@ -72,7 +72,7 @@ class Lab:
                **options) -> Program:
         """Starts the stage's server on a port of its own; returns once it listens.
 
-        `variant` is a build ("plain", "tsan", "asan"); for the options see `Program`.
+        `variant` is a build ("plain", "tsan"); for the options see `Program`.
         """
         port = port or ports.take()
         arguments = [str(port)] + ([address] if address else [])

@@ -24,7 +24,7 @@ SLOWNESS = 8.0  # valgrind starts in 0.5 s here, in 2 s on a busy machine
 TSAN_SLOWNESS = 4.0
 # io_sync=0: by default TSan takes every send() and recv() for synchronisation, and so
 # misses the races of a relay. Every key is set, because a program may bring its own defaults.
-TSAN_OPTIONS = "io_sync=0:report_bugs=1:exitcode=66:halt_on_error=0:suppressions=:log_path=stderr:color=never"
+TSAN_OPTIONS = "io_sync=0:report_signal_unsafe=0:report_bugs=1:exitcode=66:halt_on_error=0:suppressions=:log_path=stderr:color=never"
 
 
 def valgrind(lab: Lab, options: tuple[str, ...]) -> dict:

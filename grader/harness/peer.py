@@ -175,6 +175,7 @@ class Peer:
 
     def expect(self, data: bytes, cause: str = "", seconds: float | None = None) -> None:
         """Exactly these bytes come next, in any pieces."""
+        assert not self._messages, "messages that were decoded must be expected first"
         self.lab.until(lambda: len(self.received) >= len(data) or self.ended
                        or not data.startswith(bytes(self.received)), *self._time(seconds))
         got = bytes(self.received[: len(data)])
@@ -207,8 +208,8 @@ class Peer:
         self.lab.until(lambda: self.ended, *self._time(seconds))
         if not self.ended:
             self.lab.fail(cause or f"{self.other.capitalize()} did not close the connection to {self.name}.")
-        if nothing_more and (self.received or self._messages):
-            extra = bytes(self.received) or self._messages[0]
+        extra = b"".join(map(encode, self._messages)) + self._decoder.partial + bytes(self.received)
+        if nothing_more and extra:
             self.lab.fail(cause or f"{self.other.capitalize()} sent {show(extra)} to {self.name}, which the contract does not ask for.")
 
     def _time(self, seconds: float | None) -> tuple[float]:

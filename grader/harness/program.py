@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 OUTPUT_CAP = 4 << 20  # bytes kept of a program's output; what follows is read and dropped
 _ANSI = re.compile(rb"\x1b\[[0-9;?]*[A-Za-z]")
-_PROMPT = re.compile(rb"^(?:[\w ]{0,20}[>:$#%?]+ ?)+")
+_PROMPT = re.compile(rb"(?:[\w-]{0,31}[>$#%?]+ ?)*")
 _ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "TERM": "dumb"}
 
 
@@ -226,20 +226,28 @@ class Program:
 
     def stop(self) -> None:
         """Halts the program; returns when every thread of it stands still."""
-        os.kill(self.inner_pid(), signal.SIGSTOP)
+        self._signal(signal.SIGSTOP)
         self.lab.until(lambda: not self.alive() or kernel.state(self.inner_pid()) == "T")
         self.lab.log(f"your {self.role}", "is halted")
 
     def go_on(self) -> None:
         """Lets a halted program run again."""
         self.lab.log(f"your {self.role}", "runs again")
-        os.kill(self.inner_pid(), signal.SIGCONT)
+        self._signal(signal.SIGCONT)
 
-    def terminate(self) -> int:
-        """Ends the program with SIGTERM, as a user would; returns its status when it has ended."""
+    def _signal(self, number: signal.Signals) -> None:
+        if not self.alive():
+            self.lab.fail("")  # it says how the program has ended
+        os.kill(self.inner_pid(), number)
+
+    def finish_under_tool(self) -> int:
+        """Ends the program so that the tool in front writes its report; returns the status.
+
+        With SIGXCPU, because what a program does at SIGTERM is its own business.
+        """
         self.ended_by_us = True
         if self.alive():
-            self.process.send_signal(signal.SIGTERM)
+            self.process.send_signal(signal.SIGXCPU)
             if not self.lab.until(lambda: not self.alive(), 10):
                 self.end()
         self.lab.until(lambda: not self._open, 2)
@@ -262,7 +270,7 @@ class Program:
 
 def line_matches(line: bytes, expected: bytes) -> bool:
     """True if `line` is `expected`, perhaps behind a prompt such as "> "."""
-    return line == expected or _PROMPT.sub(b"", line) == expected
+    return line.endswith(expected) and _PROMPT.fullmatch(line[: len(line) - len(expected)]) is not None
 
 
 def _terminal() -> tuple[int, int]:

@@ -47,6 +47,7 @@ def test_the_client_sends_one_message_and_prints_the_reply(lab: Lab) -> None:
         peer = lab.accept(listener)
         peer.expect(b"hello")
         peer.send(b"world")
+        peer.half_close()  # the server of the contract answers and closes
         client.expect_line(b"reply: world")
     elif lab.stage == 4:
         client = lab.client(listener, "alice")

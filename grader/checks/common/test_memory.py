@@ -40,7 +40,7 @@ def test_the_server_uses_only_its_own_memory_and_gives_it_back(lab: Lab) -> None
     rehearse(lab, lambda bench: workload.serve(bench, bench.server()))
     server = lab.server(**memory.valgrind(lab, memory.MEMCHECK))
     workload.serve(lab, server)
-    server.terminate()
+    server.finish_under_tool()
     found = memory.findings(lab, server)
     lab.require(not found, "In your server, " + " Also, ".join(found[:3]))
 
@@ -65,7 +65,7 @@ def test_no_two_threads_use_the_same_memory_without_a_lock(lab: Lab) -> None:
     rehearse(lab, lambda bench: workload.serve(bench, bench.server()))
     server = lab.server(variant="tsan", env={"TSAN_OPTIONS": memory.TSAN_OPTIONS}, slowness=memory.TSAN_SLOWNESS)
     workload.serve(lab, server)
-    server.terminate()
+    server.finish_under_tool()
     found = memory.tsan_findings(lab, server)
     if found:
         lab.fail("In your server, " + " Also, ".join(found[:3]) + witness(lab))
@@ -77,7 +77,7 @@ def witness(lab: Lab) -> str:
     try:
         server = bench.server(**memory.valgrind(bench, memory.HELGRIND))
         workload.serve(bench, server)
-        server.terminate()
+        server.finish_under_tool()
         races = [finding for finding in memory.findings(bench, server) if "data race" in finding]
     except (pytest.fail.Exception, pytest.skip.Exception):
         return ""

@@ -16,7 +16,7 @@ BAD_PORTS = ("0", "65536", "99999999999", "http", "50x", "")
 def _expect_usage(lab: Lab, role: str, arguments: tuple[str, ...]) -> None:
     shown = " ".join(repr(a) if not a else a for a in (f"./{role}", *arguments))
     program = lab.run(role, *arguments)
-    program.expect_exit(2, seconds=2, cause=f"`{shown}` is wrong usage: the program should say so and exit with status 2.")
+    program.expect_exit(2, seconds=1.5, cause=f"`{shown}` is wrong usage: the program should say so and exit with status 2.")
     program.expect_error("usage")
 
 

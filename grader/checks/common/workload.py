@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from grader.harness import kernel
 from grader.harness.lab import Lab
+from grader.harness.peer import Peer
 from grader.harness.program import Program
 from grader.harness.wire import encode
 
@@ -61,12 +63,26 @@ def _at_once(lab: Lab, server: Program) -> None:
         peer.expect_message(b"BYE")
 
 
+def send_too_long(lab: Lab, server: Program, peer: Peer, body: bytes) -> None:
+    """Sends a body of more than 4096 bytes; the server answers and closes.
+
+    The answer may come at the 4097th byte or at the end of the message. So DONE is sent only when
+    the server has read everything, sleeps, and has not answered.
+    """
+    peer.send(body)
+    peer.until_taken()
+    lab.until(lambda: peer.received or peer.ended or kernel.asleep(server.pid))
+    lab.pump()
+    if not peer.received and not peer.ended:
+        peer.send(b"DONE")
+    peer.expect_message(b"ERR too long")
+    peer.expect_end()
+    peer.close()
+
+
 def _misbehave(lab: Lab, server: Program) -> None:
     long = lab.connect(server)
-    long.send(b"z" * 4097)
-    long.until_taken()
-    long.send(b"DONE")  # the server may answer before or after it
-    long.expect_end(nothing_more=False)
+    send_too_long(lab, server, long, b"z" * 4097)
     for leave in ("close", "reset"):
         peer = lab.connect(server)
         peer.send(b"half a mess")

@@ -3,23 +3,10 @@
 from __future__ import annotations
 
 from grader.check import check
-from grader.checks.stage2.bench import echo, text, waits
+from grader.checks.common.workload import send_too_long
+from grader.checks.stage2.bench import echo, text
 from grader.harness.lab import Lab
-from grader.harness.peer import Peer
-from grader.harness.program import Program
 from grader.harness.wire import encode
-
-
-def send_too_long(lab: Lab, server: Program, peer: Peer, body: bytes) -> None:
-    """Sends a body of 4097 bytes and, if the server waits for it, the end; it answers and closes."""
-    peer.send(body)
-    peer.until_taken()
-    lab.until(lambda: peer.received or peer.ended or waits(server))
-    if not peer.received and not peer.ended:
-        peer.send(b"DONE")
-    peer.expect(encode(b"ERR too long"))
-    peer.expect_end()
-    peer.close()
 
 
 @check("server.small_bodies", points={2: 0.25}, todo="2.3", hints=(

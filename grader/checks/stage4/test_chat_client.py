@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 
 from grader.check import check
+from grader.checks.stage4.backlog import Backlog
 from grader.harness import kernel
 from grader.harness.lab import Lab
 from grader.harness.peer import Peer
@@ -117,7 +118,7 @@ def test_a_server_that_goes_away_is_noticed_without_a_key_pressed(lab: Lab) -> N
     for ending in ("close", "reset"):
         client, peer = start(lab)
         getattr(peer, ending)()
-        client.expect_exit(1, cause="The server went away before QUIT: your client should say so and exit with status 1.")
+        client.expect_exit(1, seconds=1.5, cause="The server went away before QUIT: your client should say so and exit with status 1.")
         lab.require(client.error_lines(), "The server went away before QUIT: your client should say so on stderr.")
 
 
@@ -144,7 +145,9 @@ def test_messages_are_printed_while_much_input_is_piped_in(lab: Lab) -> None:
     client = lab.client(listener, "alice", stdin=source)
     peer = lab.accept(listener)
     peer.stop_reading()
-    lab.until(lambda: peer.unread_here() > 0)
+    full = Backlog(lab, peer)
+    lab.require(lab.until(lambda: full.still_for() > 0.3 and kernel.asleep(client.pid), 10),
+                "Your client did not come to rest although the server reads nothing.")
     peer.send_message(b"OK", b"FROM bob are you there?")
     client.expect_line(b"FROM bob are you there?")
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from grader.check import check
+from grader.checks.common.workload import send_too_long
 from grader.checks.stage4.test_names import ask, enter
 from grader.harness.lab import Lab
-from grader.harness.wire import END, encode
+from grader.harness.wire import encode
 
 ORDER_HINTS = (
     "Can two threads write to one socket at the same time?",
@@ -153,9 +154,7 @@ def test_a_command_that_is_too_long_is_answered_and_the_connection_closed(lab: L
     """A stream that breaks the rules is not read any further."""
     server = lab.server()
     alice, bob = enter(lab, server, "alice", "bob")
-    alice.send(b"TO bob " + b"x" * 4090 + END)
-    alice.expect_message(b"ERR too long")
-    alice.expect_end()
+    send_too_long(lab, server, alice, b"TO bob " + b"x" * 4090)
     ask(bob, b"TO bob2 x", b"ERR no such user")
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
-
 from grader.check import check
+from grader.checks.stage4.backlog import Backlog
 from grader.checks.stage4.test_names import ask, enter
 from grader.harness.lab import Lab
 from grader.harness.peer import Peer
@@ -19,33 +18,6 @@ HINTS = (
 # The contract says 3 to 7 seconds; the backlog is looked at between two answers of the server.
 EARLIEST, LATEST = 2.5, 7.5
 FLOOD = encode(b"TO bob " + b"x" * 4000)
-
-
-class Backlog:
-    """What waits for bob: since when has he taken nothing, and since when is there no room?"""
-
-    def __init__(self, lab: Lab, bob: Peer) -> None:
-        self.lab, self.bob = lab, bob
-        self.taken = self.size = -1
-        self.taken_at, self.full_at = time.monotonic(), lab.charged
-
-    def look(self) -> None:
-        """Starts the clocks anew if bob's kernel took something, or the server's had room for more."""
-        taken, size = self.bob.unread_here(), self.bob.backlog()
-        if taken != self.taken or size == 0:
-            self.taken, self.taken_at = taken, time.monotonic()
-        if size != self.size or size == 0:
-            self.size, self.full_at = size, self.lab.charged
-
-    def still_for(self) -> float:
-        """Seconds for which bob has taken nothing: before 3 of them nobody may drop him."""
-        self.look()
-        return time.monotonic() - self.taken_at
-
-    def full_for(self) -> float:
-        """Seconds, of those that count against deadlines, for which a message has found no room."""
-        self.look()
-        return self.lab.charged - self.full_at
 
 
 def stick(lab: Lab, server: Program) -> tuple[Peer, Peer, Backlog]:

@@ -1,0 +1,35 @@
+"""What waits for a peer that does not read, and since when."""
+
+from __future__ import annotations
+
+import time
+
+from grader.harness.lab import Lab
+from grader.harness.peer import Peer
+
+
+class Backlog:
+    """What waits for bob: since when has he taken nothing, and since when is there no room?"""
+
+    def __init__(self, lab: Lab, bob: Peer) -> None:
+        self.lab, self.bob = lab, bob
+        self.taken = self.size = -1
+        self.taken_at, self.full_at = time.monotonic(), lab.charged
+
+    def look(self) -> None:
+        """Starts the clocks anew if bob's kernel took something, or the server's had room for more."""
+        taken, size = self.bob.unread_here(), self.bob.backlog()
+        if taken != self.taken or size == 0:
+            self.taken, self.taken_at = taken, time.monotonic()
+        if size != self.size or size == 0:
+            self.size, self.full_at = size, self.lab.charged
+
+    def still_for(self) -> float:
+        """Seconds for which bob has taken nothing: before 3 of them nobody may drop him."""
+        self.look()
+        return time.monotonic() - self.taken_at
+
+    def full_for(self) -> float:
+        """Seconds, of those that count against deadlines, for which a message has found no room."""
+        self.look()
+        return self.lab.charged - self.full_at
