@@ -108,4 +108,21 @@ MUTANTS = [
            "if (waiting && wait_clock() >= *deadline) {", "if (waiting && wait_clock() >= *deadline + 600000) {", "stage4.server.stuck_receiver_is_dropped"),
     Mutant("client_deaf_while_typing [E01]", f"{_S4}/client.c", "    int n = poll(fds, 2, -1);", "    int n = poll(fds, listening ? 1 : 2, -1);",
            "stage4.client.basic"),
+    # Found by review: mistakes that once passed.
+    Mutant("busy_waiting [C24]", f"{_S2}/framing.c",
+           "        n = recv(reader->fd, reader->input, sizeof reader->input, 0);\n    while (n == -1 && errno == EINTR);",
+           "        n = recv(reader->fd, reader->input, sizeof reader->input, MSG_DONTWAIT);\n"
+           "    while (n == -1 && (errno == EINTR || errno == EAGAIN));", "stage2.server.idle"),
+    Mutant("keeps_every_past_client [C04]", f"{_S3}/server.c", "    free(client);\n    return NULL;",
+           "    static _Atomic(struct client *) past;\n    client->next = past;\n    past = client;\n    return NULL;",
+           "stage3.server.leaves_nothing", ((f"{_S3}/server.c", "    struct frame_reader reader;\n", "    struct frame_reader reader;\n    struct client *next;\n"),)),
+    Mutant("newline_behind_BYE [B14]", f"{_S4}/outbox.c",
+           "    if (!box->closed && last != NULL)\n        box->end += frame_encode(box->data + box->end, last, strlen(last));",
+           "    if (!box->closed && last != NULL) {\n        box->end += frame_encode(box->data + box->end, last, strlen(last));\n"
+           "        box->data[box->end++] = '\\n';\n    }", "stage4.server.quit"),
+    Mutant("client_spins_at_the_end_of_stdin [E06]", f"{_S4}/client.c", "int listening = !client->at_end && !client->quit && !client->complete;",
+           "int listening = !client->complete;", "stage4.client.idle"),
+    Mutant("client_deaf_in_send [E12]", f"{_S4}/client.c",
+           "    else if (outbox_append(&client->outbox, client->line, client->line_len) ==\n             -1)",
+           "    else if (frame_write(client->outbox.fd, client->line,\n                         client->line_len) == -1)", "stage4.client.much_input"),
 ]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from grader.__main__ import _stage_anew
 from grader.submission import BadSubmission, stage
 
 
@@ -67,3 +68,20 @@ def test_what_is_no_submission_is_refused_with_a_reason(tmp_path: Path, what: st
         path.write_text("hello")
     with pytest.raises(BadSubmission, match="exist|none of the directories|neither"):
         stage(path, tmp_path / "out")
+
+
+def test_a_submission_that_lies_in_OUT_is_not_deleted(tmp_path: Path) -> None:
+    work = tmp_path / "submission"
+    (work / "stage1_echo").mkdir(parents=True)
+    (work / "stage1_echo" / "server.c").write_text("mine")
+    with pytest.raises(BadSubmission, match="OUT="):
+        _stage_anew(work, tmp_path / "submission")
+    assert (work / "stage1_echo" / "server.c").read_text() == "mine"
+
+
+def test_a_damaged_archive_is_refused_with_a_reason(tmp_path: Path) -> None:
+    whole = _tar(tmp_path / "whole.tar.gz", [(tarfile.TarInfo("stage1_echo/server.c"), b"int x;" * 5000)])
+    damaged = tmp_path / "damaged.tar.gz"
+    damaged.write_bytes(whole.read_bytes()[:100])
+    with pytest.raises(BadSubmission):
+        stage(damaged, tmp_path / "out")

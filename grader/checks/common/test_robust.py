@@ -10,7 +10,7 @@ from grader.harness.program import Program
 
 VISITORS = 200
 LEFT_SECONDS = 2.0  # contract: nothing of a client is left 2 seconds after it has gone
-GROWTH_KIB = 2048  # 10 KiB for each visitor; malloc() moves by less than 1 MiB once it is warm
+GROWTH_KIB = 1024  # 5 KiB for each visitor
 GROWTH_MAPPINGS = 150  # malloc() may map an arena for each core; 200 lost stacks are 400 mappings
 
 
