@@ -6,6 +6,7 @@ programs are those in solutions/.
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ from .harness.build import KIT, Build
 from .harness.lab import Event, Lab
 from .harness.peer import Peer
 from .harness.program import Program
-from .selftest.mutants import MUTANTS, apply
+from .selftest.corpus import apply, mutants
 
 COLOURS = {"server": "cyan", "alice": "green", "bob": "magenta", "carol": "yellow"}
 
@@ -179,8 +180,9 @@ def show_limit(stage: int | None) -> int:
     source = KIT / "solutions"
     out = KIT / "build" / "break"
     if stage == 4:
-        mutant = next(m for m in MUTANTS if m.id.startswith("lock_while_sending"))
-        source = apply(mutant, out / "lock_while_sending")
+        mutant = next(m for m in mutants() if m.id == "lock_while_sending")
+        shutil.rmtree(out / mutant.id, ignore_errors=True)
+        source = apply(mutant, out / mutant.id)
     lab = _lab(stage, source.resolve(), out)
     console = Console(highlight=False)
     try:

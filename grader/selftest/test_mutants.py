@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from grader.__main__ import run
-from grader.selftest.mutants import MUTANTS, Mutant, apply
+from grader.selftest.corpus import Mutant, apply, mutants
 
 
-@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda m: m.id)
+@pytest.mark.parametrize("mutant", mutants(), ids=lambda m: m.id)
 def test_a_known_mistake_is_caught_by_the_check_that_names_it(mutant: Mutant, tmp_path: Path) -> None:
     source = apply(mutant, tmp_path / "submission")
     record = run(source, tmp_path / "out", only=mutant.caught_by)

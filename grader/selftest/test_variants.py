@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from grader.__main__ import run
-from grader.selftest.mutants import Mutant, apply
-from grader.selftest.variants import VARIANTS
+from grader.selftest.corpus import Patch, apply, variants
 
 
-@pytest.mark.parametrize(("stage", "variant"), VARIANTS, ids=lambda value: getattr(value, "id", str(value)))
-def test_a_correct_variant_keeps_all_points(stage: int, variant: Mutant, tmp_path: Path) -> None:
-    record = run(apply(variant, tmp_path / "submission"), tmp_path / "out", stage=stage)
+@pytest.mark.parametrize("variant", variants(), ids=lambda v: v.id)
+def test_a_correct_variant_keeps_all_points(variant: Patch, tmp_path: Path) -> None:
+    source = apply(variant, tmp_path / "submission")
+    record = run(source, tmp_path / "out", stage=variant.stages[0])
     assert [(c["id"], c["cause"]) for c in record["checks"] if c["verdict"] != "passed"] == []

@@ -1,0 +1,97 @@
+"""Programs that the grader is tested with, each a patch file on the solutions.
+
+mutants/stageN/NAME.patch is a known mistake in stage N: its head says which rows of the catalogue of
+mistakes it stands for (`Rows:`), which class of mistakes/*.toml it belongs to (`Mistake:`) and which
+check must fail because of it (`Caught-by:`). variants/NAME.patch is a correct but unusual program.
+A patch fails loudly when it no longer applies.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tomllib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from grader.harness.build import KIT, STAGES
+
+HERE = Path(__file__).parent
+MISTAKES = HERE.parent / "mistakes"
+
+
+@dataclass(frozen=True)
+class Patch:
+    """One patch file; `id` is its name, `head` the lines before the first `---`."""
+
+    path: Path
+
+    @property
+    def id(self) -> str:
+        return self.path.stem
+
+    @cached_property
+    def head(self) -> dict[str, str]:
+        lines = self.path.read_text(encoding="utf-8").partition("\n--- ")[0].splitlines()
+        return {key: value.strip() for key, _, value in (line.partition(":") for line in lines) if key}
+
+    @cached_property
+    def files(self) -> list[str]:
+        """The files that are changed, "stage1_echo/net.c"."""
+        lines = self.path.read_text(encoding="utf-8").splitlines()
+        return [line[6:] for line in lines if line.startswith("+++ b/")]
+
+    @property
+    def stages(self) -> list[int]:
+        """The stages whose programs it changes: a stage stands on the earlier ones."""
+        first = min(number for number, name in STAGES.items() if any(f.startswith(name) for f in self.files))
+        return [number for number in STAGES if number >= first]
+
+
+@dataclass(frozen=True)
+class Mutant(Patch):
+    """A known mistake."""
+
+    @property
+    def stage(self) -> int:
+        return int(self.path.parent.name.removeprefix("stage"))
+
+    @property
+    def rows(self) -> list[str]:
+        return [row for row in self.head["Rows"].split() if row != "-"]
+
+    @property
+    def mistake(self) -> str:
+        return self.head["Mistake"]
+
+    @property
+    def caught_by(self) -> str:
+        return self.head["Caught-by"]
+
+
+def mutants() -> list[Mutant]:
+    """All known mistakes, by stage and name."""
+    return [Mutant(path) for path in sorted(HERE.glob("mutants/stage*/*.patch"))]
+
+
+def variants() -> list[Patch]:
+    """All correct but unusual programs, by name."""
+    return [Patch(path) for path in sorted(HERE.glob("variants/*.patch"))]
+
+
+def mistakes() -> dict[str, dict[str, str]]:
+    """What is said of each class of mistakes: `says` and `look`."""
+    return {key: words for path in sorted(MISTAKES.glob("*.toml"))
+            for key, words in tomllib.loads(path.read_text(encoding="utf-8")).items()}
+
+
+def apply(patch: Patch, target: Path) -> Path:
+    """Writes the solutions with the patch to `target`, which must not exist; returns it. Raises ValueError."""
+    shutil.copytree(KIT / "solutions", target)
+    made = subprocess.run(["patch", "--strip=1", "--fuzz=0", "--no-backup-if-mismatch", "--reject-file=-",
+                           "--silent", "--directory", str(target), "--input", str(patch.path)],
+                          capture_output=True, text=True, check=False)
+    if made.returncode != 0:
+        raise ValueError(f"{patch.path.name} no longer applies: {made.stdout.strip()}{made.stderr.strip()}")
+    return target
