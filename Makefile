@@ -51,7 +51,8 @@ $(error unknown SAN=$(SAN): it is plain, asan or tsan)
 endif
 warnings := -Wall -Wextra -Wpedantic -Wshadow -Wvla -Wmissing-prototypes \
     -Wno-unused-parameter $(if $(WERROR),-Werror)
-flags := -std=gnu17 -pthread -g -O1 -fno-omit-frame-pointer $(warnings) \
+flags := -std=gnu17 -pthread -g -O1 -U_FORTIFY_SOURCE \
+    -fno-omit-frame-pointer $(warnings) \
     $(san_$(SAN)) $(CFLAGS)
 # The kit's own headers come first: a header is a contract and exists once.
 kit_headers := $(addprefix -I$(kit)/,$(stages))

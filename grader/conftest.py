@@ -2,7 +2,8 @@
 
 A check mostly waits for a student's program, so a pool of threads executes all checks at
 once, while pytest's own loop goes through them in order and takes each result when it is
-ready. A check whose need has failed is "not reached". Every verdict goes to the record.
+ready. A check whose need has failed is "not reached". A check that failed is repeated once. Every
+verdict goes to the record.
 """
 
 from __future__ import annotations
@@ -13,16 +14,20 @@ import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from grader.check import Spec, specs
 from grader.harness.build import Build
-from grader.harness.lab import Lab
+from grader.harness.hang import State
+from grader.harness.lab import Failed, Lab
 from grader.harness.speed import patience
-from grader.record import Record
+from grader.record import COSTS_NOTHING, Outcome, Record
 
+# Causes that no repetition would change.
+FINAL = ("Not written yet", "Your server does not compile", "Your client does not compile")
 WORKERS = 24  # they wait; the work is done by the kernel and the students' programs
 
 
@@ -89,7 +94,7 @@ class Run:
         self.record = Record(self.out / "record.json", option.name or option.source)
         self.record.add([item.callspec.params["lab"] for item in items], option.rerun)  # type: ignore[attr-defined]
         self.patience = patience()
-        self.futures: dict[str, Future] = {}
+        self.futures: dict[str, Future[Outcome]] = {}
         self.tools = threading.Semaphore(os.cpu_count() or 1)
 
     @pytest.hookimpl(hookwrapper=True)
@@ -105,44 +110,65 @@ class Run:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_pyfunc_call(self, pyfuncitem: pytest.Function) -> bool:
-        self.futures[pyfuncitem.callspec.params["lab"].id].result()
+        outcome = self.futures[pyfuncitem.callspec.params["lab"].id].result()
+        if outcome.verdict == "not reached":
+            pytest.skip(outcome.cause)
+        if outcome.verdict != "passed":
+            pytest.fail(f"{outcome.verdict}: {outcome.cause}", pytrace=False)
         return True
 
     def _spec(self, id: str) -> Spec:
         return self.items[id].callspec.params["lab"]  # type: ignore[attr-defined]
 
-    def _execute(self, id: str) -> None:
+    def _execute(self, id: str) -> Outcome:
         spec = self._spec(id)
         if missing := self._missing_need(spec):
-            self.record.set(id, "not reached", missing, [], 0)
-            pytest.skip(missing)
+            outcome = Outcome("not reached", missing)
+        else:
+            outcome = self._judge(spec)
+            if outcome.verdict == "failed" and not spec.tool and not outcome.cause.startswith(FINAL):
+                outcome = self._repeat(spec, outcome)
+        self.record.set(id, outcome)
+        return outcome
+
+    def _judge(self, spec: Spec, *, traced: bool = False) -> Outcome:
+        """Runs the check once. `traced`: with programs that tell of their calls."""
         start = time.monotonic()
-        lab = Lab(spec.stage, self.build, self.patience, logs=str(self.out))
+        lab = Lab(spec.stage, self.build, self.patience, logs=str(self.out), traced=traced)
+
+        def outcome(verdict: str, cause: str = "", failure: Failed | None = None) -> Outcome:
+            state = failure.state if failure else State()
+            return Outcome(verdict, cause, failure.difference if failure else None, state.pattern, state.lines,
+                           [] if verdict == "passed" else lab.event_records(), time.monotonic() - start)
+
         try:
             with self.tools if spec.tool else nullcontext():
                 lab.started = start = time.monotonic()
-                self.items[id].obj(lab)  # type: ignore[attr-defined]
+                self.items[spec.id].obj(lab)  # type: ignore[attr-defined]
                 lab.finish()
+        except Failed as failure:
+            return outcome("failed", failure.cause, failure)
         except pytest.fail.Exception as failure:
-            self._settle(spec, lab, "failed", str(failure.msg), start)
-            raise
+            return outcome("failed", str(failure.msg))
         except pytest.skip.Exception as skipped:
-            self._settle(spec, lab, "not reached", str(skipped.msg), start)
-            raise
-        except BaseException as error:
-            self._settle(spec, lab, "grader error", f"{type(error).__name__}: {error}", start)
-            raise
+            return outcome("not reached", str(skipped.msg))
+        except Exception as error:
+            return outcome("grader error", f"{type(error).__name__}: {error}")
         else:
-            self._settle(spec, lab, "passed", "", start)
+            return outcome("passed")
         finally:
             lab.close()
 
-    def _settle(self, spec: Spec, lab: Lab, verdict: str, cause: str, start: float) -> None:
-        self.record.set(spec.id, verdict, cause, lab.event_records(), time.monotonic() - start)
+    def _repeat(self, spec: Spec, first: Outcome) -> Outcome:
+        """Runs a failed check once more: its calls explain the failure, and luck shows itself."""
+        again = self._judge(spec, traced=True)
+        if again.verdict == "passed":
+            return replace(first, verdict="unstable", cause=f"It failed once and passed when repeated. The first time: {first.cause}")
+        return again if again.verdict == "failed" and not again.cause.startswith(FINAL) else first
 
     def _missing_need(self, spec: Spec) -> str:
         need = self.futures.get(spec.needs)
-        if need is None or need.exception() is None:
+        if need is None or need.result().verdict in COSTS_NOTHING:
             return ""
         return f"Not reached: it needs \"{self._spec(spec.needs).title}\" ({spec.needs})."
 

@@ -6,12 +6,33 @@ import json
 import os
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from .check import Spec
+from .harness.wire import Difference
 
-SCHEMA = "relaylab/record/1"
+SCHEMA = "relaylab/record/2"
+
+
+COSTS_NOTHING = ("passed", "unstable", "grader error")  # a doubt is never the student's loss
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one check has found.
+
+    `verdict` is one of: passed, failed, not reached, grader error, unstable. `pattern` names what a
+    hanging program waits for, `state` says it thread by thread, `events` is the exchange in order.
+    """
+
+    verdict: str
+    cause: str = ""
+    difference: Difference | None = None
+    pattern: str = ""
+    state: list[str] = field(default_factory=list)
+    events: list[dict] = field(default_factory=list)
+    seconds: float = 0.0
 
 
 @dataclass(slots=True)
@@ -31,17 +52,16 @@ class Record:
             self.checks[spec.id] = {
                 "id": spec.id, "stage": spec.stage, "title": spec.title, "lesson": spec.lesson,
                 "verdict": "not run", "points": 0.0, "max_points": spec.points, "todo": spec.todo,
-                "cause": "", "hints": list(spec.hints), "events": [],
+                "cause": "", "difference": None, "pattern": "", "state": [], "hints": list(spec.hints), "events": [],
                 "rerun": rerun + spec.id, "seconds": 0.0,
             }
         self.write()
 
-    def set(self, id: str, verdict: str, cause: str, events: list[dict], seconds: float) -> None:
+    def set(self, id: str, outcome: Outcome) -> None:
         """Enters the verdict of a check and writes the file."""
         entry = self.checks[id]
-        entry.update(verdict=verdict, cause=cause, seconds=round(seconds, 3),
-                     points=entry["max_points"] if verdict == "passed" else 0.0,
-                     events=[] if verdict == "passed" else events)
+        entry.update(asdict(outcome), seconds=round(outcome.seconds, 3),
+                     points=entry["max_points"] if outcome.verdict in COSTS_NOTHING else 0.0)
         self.write()
 
     def as_dict(self) -> dict:

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from . import instrument
+
 KIT = Path(__file__).resolve().parents[2]
 STAGES = {1: "stage1_echo", 2: "stage2_framing", 3: "stage3_threads", 4: "stage4_relay"}
 # What a student hands in; extra .c and .h files may stand beside these.
@@ -20,11 +22,15 @@ FILES = {
     3: ("server.c",),
     4: ("names.c", "outbox.c", "server.c", "client.c"),
 }
-# A variant is a set of make variables. "clang" exists for its warnings only.
+# A variant is a set of make variables and the directory below `out` in which it is built.
+# "clang" exists for its warnings only. "dirty" gives fresh local variables a pattern instead of
+# what luck has left there, which is often zero.
 VARIANTS = {
-    "plain": ("SAN=plain", "CC=gcc"),
-    "tsan": ("SAN=tsan", "CC=gcc"),
-    "clang": ("SAN=plain", "CC=clang"),
+    "plain": ("gcc", ("SAN=plain", "CC=gcc")),
+    "asan": ("gcc", ("SAN=asan", "CC=gcc")),
+    "tsan": ("gcc", ("SAN=tsan", "CC=gcc")),
+    "dirty": ("dirty", ("SAN=plain", "CC=gcc", "CFLAGS=-ftrivial-auto-var-init=pattern")),
+    "clang": ("clang", ("SAN=plain", "CC=clang")),
 }
 COMPILER_WORDS = 20_000  # bytes of a compiler's messages that are kept
 TIME_LIMIT = 120  # seconds for one make
@@ -37,27 +43,21 @@ class Build:
     source: Path
     out: Path
     base: Path | None = None
-    _done: dict[tuple[str, int], str] = field(default_factory=dict)
+    _done: dict[tuple[str, int, bool], str] = field(default_factory=dict)
     _locks: dict[str, threading.Lock] = field(
         default_factory=lambda: {name: threading.Lock() for name in VARIANTS})
 
-    def words(self, stage: int, variant: str = "plain") -> str:
-        """Builds the stage; returns what the compiler said, warnings and errors."""
-        with self._locks[variant]:
-            key = (variant, stage)
-            if key not in self._done:
-                self._done[key] = self._make(stage, variant)
-            return self._done[key]
+    def program(self, stage: int, role: str, variant: str = "plain", *, wrapped: bool = False) -> Path:
+        """The built program, with the instrument if `wrapped`.
 
-    def program(self, stage: int, role: str, variant: str = "plain") -> Path:
-        """The built program; a check fails with the compiler's words if there is none."""
+        A check fails with the compiler's words if there is none.
+        """
         if role == "client" and stage == 3:
             stage = 2  # stage 3's client is stage 2's
-        source = self.source / STAGES[stage]
-        if not (source / f"{role}.c").is_file():
+        if not (self.source / STAGES[stage] / f"{role}.c").is_file():
             pytest.fail(f"{STAGES[stage]}/{role}.c is missing from the submission.", pytrace=False)
-        words = self.words(stage, variant)
-        path = self._directory(variant) / _san(variant) / STAGES[stage] / role
+        words = self._words(stage, variant, wrapped)
+        path = self._programs(stage, variant) / (f"{role}.wrapped" if wrapped else role)
         if not path.is_file():
             first = next((line for line in words.splitlines() if "error" in line.lower()
                           or "undefined" in line), words.strip() or "no message")
@@ -70,17 +70,33 @@ class Build:
             words = self._run_make(stage, "clang" if compiler == "clang" else "plain", Path(out))
         return [line for line in words.splitlines() if "warning:" in line and line.startswith(STAGES[stage])]
 
-    def _directory(self, variant: str) -> Path:
-        return self.out / ("clang" if variant == "clang" else "gcc")
+    def _words(self, stage: int, variant: str, wrapped: bool) -> str:
+        # Most checks want both plain programs, and one make is faster than two.
+        wrapped = wrapped or variant == "plain"
+        with self._locks[variant]:
+            key = (variant, stage, wrapped)
+            if key not in self._done:
+                self._done[key] = self._make(stage, variant, wrapped)
+            return self._done[key]
 
-    def _make(self, stage: int, variant: str) -> str:
+    def _programs(self, stage: int, variant: str) -> Path:
+        directory, variables = VARIANTS[variant]
+        san = next(v.removeprefix("SAN=") for v in variables if v.startswith("SAN="))
+        return self.out / directory / san / STAGES[stage]
+
+    def _make(self, stage: int, variant: str, wrapped: bool) -> str:
         # A program of an earlier build must not be judged when this one fails.
         for role in ("server", "client"):
-            (self._directory(variant) / _san(variant) / STAGES[stage] / role).unlink(missing_ok=True)
-        return self._run_make(stage, variant, self._directory(variant))
+            for name in (role, f"{role}.wrapped"):
+                if wrapped or name == role:
+                    (self._programs(stage, variant) / name).unlink(missing_ok=True)
+        options = []
+        if wrapped:
+            options = [f"WRAP={instrument.compile_object(self.out / 'instrument.o')}", f"WRAPFLAGS={instrument.LINK_FLAGS}"]
+        return self._run_make(stage, variant, self.out / VARIANTS[variant][0], *options)
 
-    def _run_make(self, stage: int, variant: str, out: Path) -> str:
-        command = ["make", "--no-print-directory", "-s", "-k", "-C", str(KIT), *VARIANTS[variant],
+    def _run_make(self, stage: int, variant: str, out: Path, *options: str) -> str:
+        command = ["make", "--no-print-directory", "-s", "-k", "-C", str(KIT), *VARIANTS[variant][1], *options,
                    f"SRC={self.source}", f"BUILD={out}", f"stage{stage}"]
         if self.base:
             command.append(f"BASE={self.base}")
@@ -92,7 +108,3 @@ class Build:
             return f"error: the compiler was not done after {TIME_LIMIT} s"
         words = made.stderr[:COMPILER_WORDS].decode("utf-8", "replace")
         return words.replace(f"{self.source}/", "")
-
-
-def _san(variant: str) -> str:
-    return next(v.removeprefix("SAN=") for v in VARIANTS[variant] if v.startswith("SAN="))

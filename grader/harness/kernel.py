@@ -134,38 +134,59 @@ def mappings(pid: int) -> int:
         return sum(1 for _line in maps)
 
 
-def waiting(pid: int) -> list[str]:
-    """One line per thread: the system call in which it waits, or `running`."""
-    lines = []
+@dataclass(frozen=True, slots=True)
+class ThreadCall:
+    """What a thread is doing: the system call in which it waits, "" if it is running; its arguments."""
+
+    thread: int
+    call: str
+    arguments: tuple[int, ...]
+
+
+def thread_calls(pid: int) -> list[ThreadCall]:
+    """One entry for each thread of the process, the first thread first (proc(5), task/TID/syscall)."""
+    calls = []
     for task in sorted(_listdir(f"/proc/{pid}/task"), key=int):
         try:
-            with open(f"/proc/{pid}/task/{task}/syscall", encoding="ascii") as call:
-                lines.append(_call_name(call.read().split()))
+            with open(f"/proc/{pid}/task/{task}/syscall", encoding="ascii") as file:
+                fields = file.read().split()
         except OSError:
             continue  # the thread has ended, or its state is not ours to read
-    return lines
+        if fields[0] == "running":
+            calls.append(ThreadCall(int(task), "", ()))
+        else:
+            name = _CALLS.get(int(fields[0]), f"system call {fields[0]}")
+            calls.append(ThreadCall(int(task), name, tuple(int(f, 16) for f in fields[1:7])))
+    return calls
 
 
 # x86-64 and arm64 numbers of the calls in which a relay waits (asm/unistd.h).
-_CALLS_X86 = {0: "read", 1: "write", 7: "poll", 23: "select", 34: "pause", 35: "nanosleep", 42: "connect",
-              43: "accept", 44: "send", 45: "recv", 46: "sendmsg", 47: "recvmsg", 202: "futex",
+_CALLS_X86 = {0: "read", 1: "write", 7: "poll", 19: "readv", 20: "writev", 23: "select", 34: "pause", 35: "nanosleep",
+              42: "connect", 43: "accept", 44: "send", 45: "recv", 46: "sendmsg", 47: "recvmsg", 202: "futex",
               230: "nanosleep", 232: "epoll_wait", 270: "pselect", 271: "ppoll", 281: "epoll_wait", 288: "accept"}
-_CALLS_ARM = {63: "read", 64: "write", 73: "ppoll", 72: "pselect", 115: "nanosleep", 203: "connect",
-              202: "accept", 206: "send", 207: "recv", 211: "sendmsg", 212: "recvmsg", 98: "futex",
+_CALLS_ARM = {63: "read", 64: "write", 65: "readv", 66: "writev", 73: "ppoll", 72: "pselect", 115: "nanosleep",
+              203: "connect", 202: "accept", 206: "send", 207: "recv", 211: "sendmsg", 212: "recvmsg", 98: "futex",
               22: "epoll_wait", 242: "accept"}
 _CALLS = _CALLS_ARM if os.uname().machine == "aarch64" else _CALLS_X86
-_NOT_ABOUT_A_DESCRIPTOR = ("futex", "poll", "ppoll", "select", "pselect", "nanosleep", "pause")
 
 
-def _call_name(fields: list[str]) -> str:
-    if fields[0] == "running":
-        return "running"
-    name = _CALLS.get(int(fields[0]), f"system call {fields[0]}")
-    if name == "futex":
-        return "waiting for a lock or a thread"
-    if name in _NOT_ABOUT_A_DESCRIPTOR or len(fields) < 2:
-        return f"waiting in {name}()"
-    return f"waiting in {name}() on descriptor {int(fields[1], 16)}"
+def socket_inode(pid: int, fd: int) -> int:
+    """The inode of the socket that is descriptor `fd` of the process; 0 if it is none."""
+    try:
+        target = os.readlink(f"/proc/{pid}/fd/{fd}")
+    except OSError:
+        return 0
+    return int(target[8:-1]) if target.startswith("socket:[") else 0
+
+
+def memory(pid: int, address: int, size: int) -> bytes:
+    """Bytes of the process's memory; empty if it cannot be read."""
+    try:
+        with open(f"/proc/{pid}/mem", "rb", buffering=0) as file:
+            file.seek(address)
+            return file.read(size)
+    except (OSError, OverflowError, ValueError):
+        return b""
 
 
 def _listdir(path: str) -> list[str]:

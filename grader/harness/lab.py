@@ -7,42 +7,55 @@ program by accident, and the events of a check have one order. Nothing here slee
 
 from __future__ import annotations
 
+import errno
+import os
 import selectors
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import NoReturn, TypeVar
 
 import pytest
 
-from . import kernel, ports
+from . import hang, kernel, ports, trace
 from .build import Build
+from .deadline import DEADLINE, LONGEST_TURN
+from .instrument import Fault, Instrument
 from .peer import Peer
 from .program import Program
-from .wire import show
+from .wire import Difference, show
 
 T = TypeVar("T")
 
-DEADLINE = 4.0  # seconds for an answer, before the machine's and the tool's factors
-LONGEST_TURN = 0.04  # seconds that one turn of a waiting loop may count
 MAX_EVENTS = 5000
 KEPT_EVENTS = 200  # at each end, in the record
 
 
 @dataclass(slots=True)
 class Event:
-    """Something that happened: `who` did `what`, with the bytes it concerns."""
+    """Something that happened: `who` did `what`, or sent the `size` bytes of `data`, to `to`."""
 
     seconds: float
     who: str
     what: str
     data: str = ""
     size: int = 0
+    to: str = ""
+    thread: int = 0  # of a call of the student's program: which thread, from 1
+    where: str = ""  # of such a call: the line of the source
 
 
-class NotWritten(pytest.fail.Exception):
+class Failed(pytest.fail.Exception):
+    """The check has failed: `cause` in one sentence, and what explains it."""
+
+    def __init__(self, cause: str, difference: Difference | None = None, state: hang.State | None = None) -> None:
+        super().__init__(cause, pytrace=False)
+        self.cause, self.difference, self.state = cause, difference, state or hang.State()
+
+
+class NotWritten(Failed):
     """The program is still a starter: it says ENOSYS."""
 
 
@@ -50,13 +63,15 @@ class NotWritten(pytest.fail.Exception):
 class Lab:
     """Everything one check may use. `stage` is the stage under judgement.
 
-    `patience` multiplies deadlines: 1 on the machine where they were measured.
+    `patience` multiplies deadlines: 1 on the machine where they were measured. A `traced` lab starts
+    programs that are linked with the instrument, so that a failure can be explained by their calls.
     """
 
     stage: int
     build: Build
     patience: float = 1.0
     logs: str = "."
+    traced: bool = False
     events: list[Event] = field(default_factory=list)
     programs: list[Program] = field(default_factory=list)
     peers: list[Peer] = field(default_factory=list)
@@ -65,6 +80,9 @@ class Lab:
     selector: selectors.BaseSelector = field(default_factory=selectors.DefaultSelector)
     started: float = field(default_factory=time.monotonic)
     charged: float = 0.0  # seconds that have counted against deadlines so far
+    timed_out: bool = False  # the last wait ended at its deadline
+    waits_for: Peer | None = None  # the peer to which something is expected to come
+    silent: bool = False  # nothing is noted any more
 
     # -- programs ---------------------------------------------------------------
 
@@ -81,7 +99,7 @@ class Lab:
         self.until_listening(program)
         return program
 
-    def until_listening(self, program: Program, seconds: float = DEADLINE) -> None:
+    def until_listening(self, program: Program, seconds: float = DEADLINE, cause: str = "") -> None:
         """Waits until the program's port is in LISTEN and belongs to the program."""
         assert program.address
         where = program.address
@@ -93,7 +111,14 @@ class Lab:
             return not program.alive()
 
         if not self.until(listening, seconds * program.slowness) or not program.alive():
-            self.fail(f"Your server does not listen on {where[0]} port {where[1]}.")
+            self.fail(cause or f"Your server does not listen on {where[0]} port {where[1]}.{self._swapped(where)}")
+
+    def _swapped(self, where: tuple[str, int]) -> str:
+        swapped = socket.htons(where[1])
+        found = kernel.tcp_socket((where[0], swapped), None)
+        if not found or found.inode not in kernel.sockets_of(self.programs[-1].inner_pid()):
+            return ""
+        return f" It listens on port {swapped}, which is {where[1]} with its two bytes swapped."
 
     def client(self, server: socket.socket | tuple[str, int] | Program, *arguments: str, **options) -> Program:
         """Starts the stage's client so that it connects to `server`.
@@ -103,12 +128,23 @@ class Lab:
         host, port = _address(server)
         return self.run("client", *arguments, host, str(port), **options)
 
-    def run(self, role: str, *arguments: str, variant: str = "plain", **options) -> Program:
-        """Starts the stage's server or client with exactly these arguments."""
-        path = self.build.program(self.stage, role, variant)
+    def run(self, role: str, *arguments: str, variant: str = "plain", faults: Sequence[Fault] | None = None, **options) -> Program:
+        """Starts the stage's server or client with these arguments. `faults` are injected into its calls."""
+        if faults is None and self.traced and variant == "plain" and not options.get("tool"):
+            faults = ()
+        path = self.build.program(self.stage, role, variant, wrapped=faults is not None)
+        if faults is not None:
+            options["instrument"] = Instrument(self._scratch_path("calls"), list(faults))
         program = Program(self, role, str(path), arguments, **options)
         self.programs.append(program)
         return program
+
+    def require_met(self, program: Program, *faults: Fault) -> None:
+        """Ends the check as not reached unless each fault has happened to the program."""
+        assert program.instrument
+        for fault in faults:
+            if not program.instrument.met(fault):
+                pytest.skip(f"Not reached: the fault was never met ({fault}): your {program.role} works in another way.")
 
     # -- peers ------------------------------------------------------------------
 
@@ -118,12 +154,18 @@ class Lab:
         sock = socket.socket()
         if receive_buffer:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        sock.settimeout(DEADLINE * self.patience)
-        try:
-            sock.connect(server.address)
-        except OSError as error:
+        sock.setblocking(False)
+        result = errno.EINPROGRESS
+
+        def connected() -> bool:
+            nonlocal result
+            result = sock.connect_ex(server.address)
+            return result not in (errno.EINPROGRESS, errno.EALREADY)
+
+        self.until(connected)
+        if result not in (0, errno.EISCONN):
             sock.close()
-            self.fail(f"Nobody could connect to your server: {error.strerror or error}.")
+            self.fail(f"Nobody could connect to your server: {os.strerror(result)}.")
         return self._peer(sock, name or f"client {len(self.peers) + 1}", "your server")
 
     def listen(self, address: str = "127.0.0.1") -> socket.socket:
@@ -136,7 +178,7 @@ class Lab:
         self.sockets.append(listener)
         return listener
 
-    def accept(self, listener: socket.socket, name: str = "server", seconds: float = DEADLINE) -> Peer:
+    def accept(self, listener: socket.socket, name: str = "server", seconds: float = DEADLINE, cause: str = "") -> Peer:
         """The next connection of a student's client to `listener`."""
         found: list[socket.socket] = []
 
@@ -149,7 +191,7 @@ class Lab:
 
         self.until(arrived, seconds)
         if not found:
-            self.fail("Your client did not connect to the host and port that it was given.")
+            self.fail(cause or "Your client did not connect to the host and port that it was given.")
         return self._peer(found[0], name, "your client")
 
     def _peer(self, sock: socket.socket, name: str, other: str) -> Peer:
@@ -162,10 +204,13 @@ class Lab:
 
     def scratch(self, name: str, data: bytes) -> str:
         """The path of a file with `data`, removed at the end of the check."""
-        path = Path(self.logs) / f"{name}-{id(self):x}"
+        path = self._scratch_path(name)
         path.write_bytes(data)
         self.files.append(path)
         return str(path)
+
+    def _scratch_path(self, name: str) -> Path:
+        return Path(self.logs).resolve() / f"{name}-{os.urandom(6).hex()}"
 
     # -- waiting ----------------------------------------------------------------
 
@@ -180,7 +225,8 @@ class Lab:
         pause, last = 0.001, time.monotonic()
         while True:
             value = condition()
-            if value or self.charged >= limit:
+            self.timed_out = not value and self.charged >= limit
+            if value or self.timed_out:
                 return value
             busy = self.pump(pause)
             pause = 0.001 if busy else min(pause * 1.5, LONGEST_TURN / 2)
@@ -203,32 +249,31 @@ class Lab:
 
     # -- telling ----------------------------------------------------------------
 
-    def log(self, who: str, what: str, data: bytes = b"") -> None:
+    def log(self, who: str, what: str, data: bytes = b"", to: str = "") -> None:
         """Notes an event for the failure report."""
-        if len(self.events) < MAX_EVENTS:
+        if len(self.events) < MAX_EVENTS and not self.silent:
             now = time.monotonic() - self.started
-            self.events.append(Event(round(now, 3), who, what, show(data) if data else "", len(data)))
+            self.events.append(Event(round(now, 3), who, what, show(data) if data else "", len(data), to))
 
     def require(self, condition: object, cause: str) -> None:
         """Fails the check with `cause` unless the condition holds."""
         if not condition:
             self.fail(cause)
 
-    def fail(self, cause: str) -> NoReturn:
+    def fail(self, cause: str, difference: Difference | None = None) -> NoReturn:
         """Ends the check as failed. A program that died is named first: it explains the rest."""
+        hung = self.timed_out
         self.pump()
         for program in self.programs:
             if program.not_written():
-                raise NotWritten(f"Not written yet: {program.not_written()}", pytrace=False)
+                raise NotWritten(f"Not written yet: {program.not_written()}")
+        died = ""
         for program in self.programs:
             death = program.unexpected_end()
             if death and death not in cause:
-                cause = f"{death} {cause}"
-        for program in self.programs:
-            if program.alive():
-                for line in kernel.waiting(program.inner_pid())[:8]:
-                    self.log(f"your {program.role}", f"is {line}")
-        raise pytest.fail.Exception(cause, pytrace=False)
+                died += f"{death} "
+        state = hang.describe(self) if hung and not died else hang.State()
+        raise Failed(f"{died}{cause}".strip(), difference, state)
 
     # -- the end ----------------------------------------------------------------
 
@@ -253,10 +298,15 @@ class Lab:
 
     def event_records(self) -> list[dict]:
         """The events as plain data for the record."""
-        kept = self.events
+        kept = sorted([*self.events, *self._calls()], key=lambda event: event.seconds)
         if len(kept) > 2 * KEPT_EVENTS:
             kept = kept[:KEPT_EVENTS] + kept[-KEPT_EVENTS:]
         return [asdict(event) for event in kept]
+
+
+    def _calls(self) -> list[Event]:
+        """What the trace of the instrument shows of the programs, as events."""
+        return [event for program in self.programs for event in trace.events(program, self.started)]
 
 
 def _address(server: socket.socket | tuple[str, int] | Program) -> tuple[str, int]:

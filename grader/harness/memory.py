@@ -26,6 +26,12 @@ TSAN_SLOWNESS = 4.0
 # misses the races of a relay. Every key is set, because a program may bring its own defaults.
 TSAN_OPTIONS = "io_sync=0:report_signal_unsafe=0:report_bugs=1:exitcode=66:halt_on_error=0:suppressions=:log_path=stderr:color=never"
 
+# The options for `Lab.server` and `Lab.client`. Leaks are valgrind's task.
+ASAN = {"variant": "asan", "slowness": 3.0, "env": {
+    "ASAN_OPTIONS": "detect_leaks=0:detect_stack_use_after_return=1:abort_on_error=0:exitcode=67:color=never:log_path=stderr:allow_addr2line=1",
+    "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1:color=never:log_path=stderr"}}
+DIRTY = {"variant": "dirty", "env": {"MALLOC_PERTURB_": "170"}}  # mallopt(3), M_PERTURB
+
 
 def valgrind(lab: Lab, options: tuple[str, ...]) -> dict:
     """The options that make `Lab.server` and `Lab.client` run the program under valgrind."""
@@ -78,6 +84,33 @@ def _sentence(error: xml.Element, source: str) -> str:
             words = _KINDS.get(kind, f"does something that valgrind calls {kind}")
             return f"{frame.findtext('fn')}() at {where} {words}" + (f" ({size} bytes)." if size else ".")
     return ""
+
+
+_ASAN_KINDS = {
+    "stack-buffer-overflow": "goes past the end of an array",
+    "heap-buffer-overflow": "goes past the end of memory from malloc()",
+    "global-buffer-overflow": "goes past the end of a global array",
+    "stack-buffer-underflow": "goes before the beginning of an array",
+    "dynamic-stack-buffer-overflow": "goes past the end of an array",
+    "heap-use-after-free": "uses memory after it was freed",
+    "stack-use-after-return": "uses a local variable of a function that has returned",
+    "stack-use-after-scope": "uses a local variable outside the block in which it lives",
+    "attempting double-free": "frees memory twice",
+    "SEGV": "uses an address that is not its own (a null pointer, perhaps)",
+    "stack-overflow": "needs more stack than a thread has",
+}
+
+
+def asan_findings(lab: Lab, program: Program) -> list[str]:
+    """One sentence for each report of AddressSanitizer or UBSan with a line of the student's code."""
+    text = program.errors.decode("utf-8", "replace")
+    source = re.escape(str(lab.build.source))
+    found = [f"at {m[1]} this happens: {m[2]}." for m in re.finditer(rf"{source}/(\S+?:\d+):\d+: runtime error: (.*)", text)]
+    for report in re.split(r"ERROR: AddressSanitizer: ", text)[1:]:
+        frame = re.search(rf"#\d+ \S+ in (\S+) {source}/(\S+?:\d+)", report)
+        kind = next((words for name, words in _ASAN_KINDS.items() if report.startswith(name)), "has what AddressSanitizer calls " + report.split(" ")[0])
+        found.append(f"{frame[1]}() at {frame[2]} {kind}." if frame else f"something {kind}.")
+    return found
 
 
 def tsan_findings(lab: Lab, program: Program) -> list[str]:

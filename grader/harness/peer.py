@@ -12,12 +12,14 @@ import struct
 from typing import TYPE_CHECKING
 
 from . import kernel
-from .wire import Decoder, encode, first_difference, show
+from .deadline import DEADLINE
+from .wire import Decoder, compare, encode, show
 
 if TYPE_CHECKING:
     from .lab import Lab
 
 READ_CAP = 64 << 20
+SPOKEN_KEPT = 16384
 
 
 class Peer:
@@ -28,10 +30,12 @@ class Peer:
         self.received = bytearray()  # bytes not yet expected by anyone
         self.total = 0
         self.sent = 0  # bytes handed to the kernel
+        self.spoken = bytearray()  # the latest of them
         self.ended = ""  # "closed" or "reset" once the other side has
         self._messages: list[bytes] = []
         self._decoder = Decoder()
         self._local, self._remote = sock.getsockname(), sock.getpeername()
+        self._background: socket.socket | None = None  # that keep_sending uses
         self._reading = False
         self.read_on()
 
@@ -39,7 +43,7 @@ class Peer:
 
     def send(self, data: bytes) -> None:
         """Sends all of `data`, reading meanwhile. A connection that ends is noted, not an error."""
-        self.lab.log(self.name, "sends", data)
+        self.lab.log(self.name, "", data, to=self.other)
         if not self._push(data):
             self.lab.fail(f"{self.other.capitalize()} stopped reading while {self.name} was sending to it.")
 
@@ -62,12 +66,12 @@ class Peer:
         except OSError:
             pass
         self.sent += sent
-        self.lab.log(self.name, f"sends {sent} bytes without waiting")
+        self.lab.log(self.name, f"{sent} bytes, without waiting for replies", to=self.other)
         return sent
 
     def keep_sending(self, data: bytes) -> None:
         """Goes on sending `data` in the background, whenever the check waits and the kernel has room."""
-        self.lab.log(self.name, f"begins to send {len(data)} bytes")
+        self.lab.log(self.name, f"begins to send {len(data)} bytes", to=self.other)
         rest = memoryview(data)
         sender = self.sock.dup()
 
@@ -82,13 +86,20 @@ class Peer:
             except OSError:
                 rest = rest[:0]
             if not rest:
-                self.lab.selector.unregister(sender)
+                self._stop_background()
 
         self.lab.selector.register(sender, selectors.EVENT_WRITE, push)
-        self.lab.sockets.append(sender)
+        self._background = sender
+
+    def _stop_background(self) -> None:
+        if self._background:
+            self.lab.selector.unregister(self._background)
+            self._background.close()
+            self._background = None
 
     def _push(self, data: bytes) -> bool:
         rest = memoryview(data)
+        self.spoken = (self.spoken + data)[-SPOKEN_KEPT:]
 
         def pushed() -> bool:
             nonlocal rest
@@ -128,6 +139,11 @@ class Peer:
         theirs = kernel.tcp_socket(self._remote, self._local)
         return theirs.unsent if theirs else 0
 
+    def inode_there(self) -> int | None:
+        """The inode of the program's socket; 0 before accept(), None when there is none."""
+        theirs = kernel.tcp_socket(self._remote, self._local)
+        return theirs.inode if theirs else None
+
     def unread_here(self) -> int:
         """Bytes that wait for this peer in the kernel, because it does not read."""
         ours = kernel.tcp_socket(self._local, self._remote)
@@ -160,15 +176,14 @@ class Peer:
             self._end("closed")
             return
         self.total += len(data)
-        self.lab.log(self.name, "receives", data)
+        self.lab.log(self.other, "", data, to=self.name)
         if self.total <= READ_CAP:
             self.received += data
 
     def _end(self, how: str) -> None:
         if not self.ended:
             self.ended = how
-            self.lab.log(self.other, f"{how} the connection to {self.name}" if how == "closed"
-                         else f"reset the connection to {self.name}")
+            self.lab.log(self.other, "closes the connection" if how == "closed" else "resets the connection", to=self.name)
         if self._reading:
             self._reading = False
             self.lab.selector.unregister(self.sock)
@@ -176,11 +191,12 @@ class Peer:
     def expect(self, data: bytes, cause: str = "", seconds: float | None = None) -> None:
         """Exactly these bytes come next, in any pieces."""
         assert not self._messages, "messages that were decoded must be expected first"
+        self.lab.waits_for = self
         self.lab.until(lambda: len(self.received) >= len(data) or self.ended
                        or not data.startswith(bytes(self.received)), *self._time(seconds))
         got = bytes(self.received[: len(data)])
         if got != data:
-            self.lab.fail(cause or self._difference(got, data))
+            self.lab.fail(cause or self._difference(got, data), compare(got, data) if got else None)
         del self.received[: len(data)]
 
     def expect_message(self, *bodies: bytes, cause: str = "", seconds: float | None = None) -> None:
@@ -188,7 +204,7 @@ class Peer:
         for body in bodies:
             got = self.message(seconds=seconds, cause=cause, wanted=body)
             if got != body:
-                self.lab.fail(cause or self._difference(got, body, "the message "))
+                self.lab.fail(cause or self._difference(got, body, "the message "), compare(got, body))
 
     def message(self, *, cause: str = "", seconds: float | None = None, wanted: bytes | None = None) -> bytes:
         """The next message, whatever it is."""
@@ -198,6 +214,7 @@ class Peer:
                 self.received.clear()
             return bool(self._messages or self.ended)
 
+        self.lab.waits_for = self
         self.lab.until(arrived, *self._time(seconds))
         if not self._messages:
             self.lab.fail(cause or self._silence(wanted))
@@ -205,6 +222,7 @@ class Peer:
 
     def expect_end(self, cause: str = "", seconds: float | None = None, *, nothing_more: bool = True) -> None:
         """The program ends this connection, having sent nothing more."""
+        self.lab.waits_for = self
         self.lab.until(lambda: self.ended, *self._time(seconds))
         if not self.ended:
             self.lab.fail(cause or f"{self.other.capitalize()} did not close the connection to {self.name}.")
@@ -213,7 +231,6 @@ class Peer:
             self.lab.fail(cause or f"{self.other.capitalize()} sent {show(extra)} to {self.name}, which the contract does not ask for.")
 
     def _time(self, seconds: float | None) -> tuple[float]:
-        from .lab import DEADLINE
         slowness = max((p.slowness for p in self.lab.programs), default=1.0)
         return ((seconds or DEADLINE) * slowness,)
 
@@ -232,35 +249,40 @@ class Peer:
             return f"{who} {self.ended} the connection to {self.name} instead of sending {show(expected)}."
         if not got and not what:
             return f"{who} sent nothing to {self.name} instead of {show(expected)}."
-        at = first_difference(got, expected)
-        place = f"; they differ at byte {at + 1}" if at and len(expected) > 8 else ""
+        if expected.startswith(got) and not self.ended:
+            return f"{who} sent only {what}{show(got)} to {self.name}, {len(got)} bytes of {len(expected)}."
         sizes = f" ({len(got)} bytes instead of {len(expected)})" if len(got) != len(expected) else ""
-        return f"{who} sent {what}{show(got)} to {self.name} instead of {show(expected)}{sizes}{place}."
+        return f"{who} sent {what}{show(got)} to {self.name} instead of {show(expected)}{sizes}."
 
     # -- leaving ----------------------------------------------------------------
 
     def half_close(self) -> None:
         """Says "I send nothing more" (a FIN) and still listens."""
-        self.lab.log(self.name, "half-closes: it sends nothing more")
+        self.lab.log(self.name, "half-closes: sends nothing more", to=self.other)
         self._quietly(lambda: self.sock.shutdown(socket.SHUT_WR))
 
     def close(self) -> None:
         """Closes the connection in the normal way."""
-        self.lab.log(self.name, "closes")
+        self.lab.log(self.name, "closes the connection", to=self.other)
         self.drop()
 
     def reset(self) -> None:
         """Vanishes: the kernel sends a reset instead of a goodbye."""
-        self.lab.log(self.name, "resets the connection")
+        self.lab.log(self.name, "resets the connection", to=self.other)
         self._quietly(lambda: self.sock.setsockopt(
             socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)))
         self.drop()
+
+    def closed(self) -> bool:
+        """True once this side has closed its socket."""
+        return self.sock.fileno() == -1
 
     def drop(self) -> None:
         """Closes the socket without a word in the log."""
         if self._reading:
             self._reading = False
             self.lab.selector.unregister(self.sock)
+        self._stop_background()
         self.sock.close()
 
     @staticmethod

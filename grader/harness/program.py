@@ -8,11 +8,12 @@ import resource
 import selectors
 import signal
 import subprocess
-import time
 import tty
 from typing import TYPE_CHECKING
 
 from . import kernel
+from .deadline import DEADLINE
+from .instrument import VARIABLE, Instrument
 from .wire import show
 
 if TYPE_CHECKING:
@@ -30,14 +31,15 @@ class Program:
     Its stdout is a terminal (raw: no echo, no newline translation), so that lines appear at
     once; `stdout` names a file to use instead. `stdin` is "pipe", "tty" or the path of a file.
     `nofile` limits its descriptors. `tool` is a command put in front (valgrind), `slowness` the
-    factor for deadlines under that tool.
+    factor for deadlines under that tool. `instrument` is shared with a program that is linked with it.
     """
 
     def __init__(self, lab: Lab, role: str, path: str, arguments: tuple[str, ...], *, stdin: str = "pipe",
                  stdout: str | None = None, nofile: int | None = None, tool: tuple[str, ...] = (),
-                 env: dict[str, str] | None = None, slowness: float = 1.0) -> None:
+                 env: dict[str, str] | None = None, slowness: float = 1.0, instrument: Instrument | None = None) -> None:
         self.lab, self.role, self.slowness = lab, role, slowness
         self.address: tuple[str, int] | None = None
+        self.path, self.instrument = path, instrument
         self.output, self.errors = bytearray(), bytearray()
         self.ended_by_us = False
         self.may_end = role == "client"
@@ -48,11 +50,12 @@ class Program:
         out, child_out = (None, os.open(stdout, os.O_WRONLY)) if stdout else _terminal()
         err, child_err = os.pipe()
         command = [*tool, path, *arguments]
+        environment = {**_ENVIRONMENT, **(env or {}), **({VARIABLE: str(instrument.path)} if instrument else {})}
         lab.log(f"your {role}", "start: " + " ".join([role, *arguments]))
         try:
             self.process = subprocess.Popen(
                 command, stdin=child_in, stdout=child_out, stderr=child_err, start_new_session=True,
-                env={**_ENVIRONMENT, **(env or {})}, cwd=os.path.dirname(path))
+                env=environment, cwd=os.path.dirname(path))
         finally:
             for fd in (child_in, child_out, child_err):
                 os.close(fd)
@@ -109,7 +112,7 @@ class Program:
                 return
             if len(buffer) < OUTPUT_CAP:
                 buffer.extend(data)
-                self.lab.log(f"your {self.role}", name, data)
+                self.lab.log(f"your {self.role}", "", data, to=name)
 
         self.lab.selector.register(fd, selectors.EVENT_READ, read)
 
@@ -118,7 +121,7 @@ class Program:
     def write(self, data: bytes) -> None:
         """Types `data` into the program's stdin."""
         assert self._input is not None
-        self.lab.log(f"stdin of your {self.role}", "typed", data)
+        self.lab.log("the user", "", data, to=f"your {self.role}")
         rest = memoryview(data)
 
         def written() -> bool:
@@ -137,7 +140,7 @@ class Program:
     def close_stdin(self) -> None:
         """The end of the program's input."""
         if self._input is not None:
-            self.lab.log(f"stdin of your {self.role}", "end of input")
+            self.lab.log("the user", "ends the input", to=f"your {self.role}")
             os.close(self._input)
             self._input = None
 
@@ -155,7 +158,8 @@ class Program:
                     return True
             return False
 
-        if not self.lab.until(found, (seconds or self.lab_deadline()) * self.slowness):
+        self.lab.waits_for = None
+        if not self.lab.until(found, (seconds or DEADLINE) * self.slowness):
             got = bytes(self.output).split(b"\n")[self._line_position:]
             shown = ", ".join(show(line) for line in got[:3] if line) or "nothing more"
             self.lab.fail(cause or f"Your {self.role} did not print the line {show(expected)} on stdout; it printed {shown}.")
@@ -164,10 +168,9 @@ class Program:
         """How many lines of stdout so far are `expected`."""
         return sum(line_matches(line, expected) for line in self.lines())
 
-    @staticmethod
-    def lab_deadline() -> float:
-        from .lab import DEADLINE
-        return DEADLINE
+    def reading(self) -> bool:
+        """True while stdout or stderr of the program is open."""
+        return bool(self._open)
 
     # -- its end ----------------------------------------------------------------
 
@@ -178,7 +181,8 @@ class Program:
         """The program ends by itself with this exit status (or one of these)."""
         allowed = status if isinstance(status, tuple) else (status,)
         self.may_end = True
-        if not self.lab.until(lambda: not self.alive(), (seconds or self.lab_deadline()) * self.slowness):
+        self.lab.waits_for = None
+        if not self.lab.until(lambda: not self.alive(), (seconds or DEADLINE) * self.slowness):
             self.lab.fail(cause or f"Your {self.role} did not end.")
         self.lab.until(lambda: not self._open, 1)
         code = self.process.returncode
@@ -266,6 +270,8 @@ class Program:
             self.lab.selector.unregister(fd)
             os.close(fd)
         self._open.clear()
+        if self.instrument:
+            self.instrument.close()
 
 
 def line_matches(line: bytes, expected: bytes) -> bool:

@@ -5,6 +5,8 @@ Knows bytes only; knows nothing of sockets. The rules are those of handouts/prot
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 BODY_MAX = 4096
 END = b"DONE"
 
@@ -74,9 +76,31 @@ def show(data: bytes, limit: int = 64) -> str:
     return f'"{quoted}"'
 
 
-def first_difference(got: bytes, expected: bytes) -> int:
-    """The position of the first byte in which the two differ."""
-    for i, (a, b) in enumerate(zip(got, expected)):
-        if a != b:
-            return i
-    return min(len(got), len(expected))
+WINDOW = 28  # bytes shown before and after the first wrong one
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """What was expected and what came, as printable lines cut around the first wrong byte.
+
+    `column` is where in both lines that byte begins, `byte` its number, counted from 1.
+    """
+
+    expected: str
+    got: str
+    column: int
+    byte: int
+
+
+def compare(got: bytes, expected: bytes) -> Difference:
+    """Shows both around the first byte in which they differ."""
+    at = next((i for i, (a, b) in enumerate(zip(got, expected)) if a != b), min(len(got), len(expected)))
+    start = max(0, at - WINDOW)
+    before = show(expected[start:at])[:-1]  # without the closing quote
+    lead = "... " if start else ""
+    return Difference(lead + _window(expected, start, at), lead + _window(got, start, at), len(lead) + len(before), at + 1)
+
+
+def _window(data: bytes, start: int, at: int) -> str:
+    end = at + WINDOW
+    return show(data[start:end], 4 * WINDOW) + (f" ... {len(data) - end} bytes" if len(data) > end else "")

@@ -16,7 +16,7 @@ def basic_hints(by_hand: str) -> tuple[str, ...]:
     )
 
 
-@check("server.basic", points={1: 1, 2: 1, 3: 1, 4: 1},
+@check("server.basic", points={1: 0.5, 2: 0.25, 3: 1, 4: 0.5},
        todo={1: "1.5", 2: "2.6", 3: "3.2", 4: "4.7"},
        hints=basic_hints("./server 5001, and in another terminal: printf hello | nc -N 127.0.0.1 5001"))
 def test_the_server_answers_one_message(lab: Lab) -> None:
@@ -37,7 +37,7 @@ def test_the_server_answers_one_message(lab: Lab) -> None:
     server.may_end = True  # whether it goes on serving is for other checks to say
 
 
-@check("client.basic", points={1: 1, 2: 1, 4: 1}, todo={1: "1.8", 2: "2.7", 4: "4.8"},
+@check("client.basic", points={1: 0.5, 2: 0.25, 4: 0.5}, todo={1: "1.8", 2: "2.7", 4: "4.8"},
        hints=basic_hints("nc -l 127.0.0.1 5001, and the client in another terminal"))
 def test_the_client_sends_one_message_and_prints_the_reply(lab: Lab) -> None:
     """A client connects, says something, and shows what comes back."""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NoReturn
 
 import pytest
 
 from grader.check import check
 from grader.checks.common import workload
 from grader.harness import memory
-from grader.harness.lab import Lab
+from grader.harness.instrument import slow_unlock
+from grader.harness.lab import Failed, Lab
 
 MEMORY_HINTS = (
     "Read the line that is named: which memory does it use, and who gave it that memory?",
@@ -33,7 +35,7 @@ def rehearse(lab: Lab, play: Callable[[Lab], object]) -> None:
         bench.close()
 
 
-@check("server.memory", points={1: 1, 2: 1.5, 3: 2, 4: 1.5},
+@check("server.memory", points={1: 0.5, 2: 0.25, 3: 1.25, 4: 0.5},
        todo={1: "1.5", 2: "2.6", 3: "3.2", 4: "4.1"}, hints=MEMORY_HINTS, tool=True)
 def test_the_server_uses_only_its_own_memory_and_gives_it_back(lab: Lab) -> None:
     """valgrind watches each access of the server while clients come, talk and vanish."""
@@ -45,7 +47,7 @@ def test_the_server_uses_only_its_own_memory_and_gives_it_back(lab: Lab) -> None
     lab.require(not found, "In your server, " + " Also, ".join(found[:3]))
 
 
-@check("client.memory", points={1: 0.5, 2: 1.25, 4: 1}, todo={1: "1.8", 2: "2.7", 4: "4.8"},
+@check("client.memory", points={1: 0.5, 2: 0.25, 4: 0.5}, todo={1: "1.8", 2: "2.7", 4: "4.8"},
        hints=MEMORY_HINTS, tool=True)
 def test_the_client_uses_only_its_own_memory_and_gives_it_back(lab: Lab) -> None:
     """valgrind watches each access of the client in a whole conversation."""
@@ -55,7 +57,7 @@ def test_the_client_uses_only_its_own_memory_and_gives_it_back(lab: Lab) -> None
     lab.require(not found, "In your client, " + " Also, ".join(found[:3]))
 
 
-@check("server.races", points={3: 3.5, 4: 2.5}, todo={3: "3.1", 4: "4.3"}, tool=True, hints=(
+@check("server.races", points={3: 1, 4: 0.5}, todo={3: "3.1", 4: "4.3"}, tool=True, hints=(
     "Two threads meet in the memory of the line that is named. Which lock should both hold?",
     "Look for variables that are shared: globals, statics, and what the argument of a thread points to.",
     "Reading needs the lock as well: what is read may be half changed.",
@@ -63,12 +65,86 @@ def test_the_client_uses_only_its_own_memory_and_gives_it_back(lab: Lab) -> None
 def test_no_two_threads_use_the_same_memory_without_a_lock(lab: Lab) -> None:
     """A race may show once in a thousand runs; ThreadSanitizer sees it in the first."""
     rehearse(lab, lambda bench: workload.serve(bench, bench.server()))
-    server = lab.server(variant="tsan", env={"TSAN_OPTIONS": memory.TSAN_OPTIONS}, slowness=memory.TSAN_SLOWNESS)
+    # A thread that has given back a lock is delayed: otherwise the order in which the threads
+    # happen to take their locks can make a race look like an orderly hand-over.
+    server = lab.server(variant="tsan", env={"TSAN_OPTIONS": memory.TSAN_OPTIONS}, slowness=memory.TSAN_SLOWNESS,
+                        faults=[slow_unlock(2, last=300, armed=True)])
     workload.serve(lab, server)
     server.finish_under_tool()
     found = memory.tsan_findings(lab, server)
     if found:
         lab.fail("In your server, " + " Also, ".join(found[:3]) + witness(lab))
+
+
+BOUNDS_HINTS = (
+    "Read the line that is named: how large is that memory, and which index or length is used there?",
+    "Build with `make SAN=asan` and run the program by hand: it stops at the first wrong access and prints where the memory was made.",
+    "If every place of an array is filled, where does one more byte go?",
+)
+
+
+@check("server.bounds", points={1: 0.5, 2: 0.5, 3: 0.5, 4: 0.5}, todo={1: "1.5", 2: "2.3", 3: "3.2", 4: "4.2"}, hints=BOUNDS_HINTS, tool=True)
+def test_the_server_stays_within_its_memory_at_every_size(lab: Lab) -> None:
+    """AddressSanitizer watches the arrays, which valgrind cannot, with messages of every size around the limits."""
+    rehearse(lab, lambda bench: workload.serve_sizes(bench, bench.server()))
+    server = lab.server(**memory.ASAN)
+    _watched(lab, lambda: workload.serve_sizes(lab, server))
+
+
+@check("client.bounds", points={1: 0.25, 2: 0.25, 4: 0.25}, todo={1: "1.8", 2: "2.7", 4: "4.8"}, hints=BOUNDS_HINTS, tool=True)
+def test_the_client_stays_within_its_memory_at_every_size(lab: Lab) -> None:
+    """AddressSanitizer watches the arrays, with lines and replies of every size around the limits."""
+    rehearse(lab, workload.talk_sizes)
+    _watched(lab, lambda: workload.talk_sizes(lab, **memory.ASAN))
+
+
+def _watched(lab: Lab, play: Callable[[], object]) -> None:
+    """Plays, and fails with what the sanitizer says, if it says anything."""
+    try:
+        play()
+    except pytest.fail.Exception:
+        lab.pump()
+        _require_clean(lab)
+        raise
+    _require_clean(lab)
+
+
+def _require_clean(lab: Lab) -> None:
+    for program in lab.programs:
+        lab.until(lambda: program.alive() or not program.reading(), 1)
+        if found := memory.asan_findings(lab, program):
+            raise Failed(f"In your {program.role}, {found[0]}")
+
+
+DIRTY_HINTS = (
+    "Fresh memory is not zero: not on the stack, not from malloc(). Which of your variables is read before it was set?",
+    "Bytes from the network have no terminating 0 behind them. Which of your functions looks for one?",
+    "Set every variable where you make it, and carry lengths with you.",
+)
+
+
+@check("server.dirty_memory", points={1: 0.25, 2: 0.25, 3: 0.25, 4: 0.25}, todo={1: "1.5", 2: "2.3", 3: "3.2", 4: "4.6"}, hints=DIRTY_HINTS, slow=True)
+def test_the_server_does_not_rely_on_fresh_memory_being_zero(lab: Lab) -> None:
+    """All fresh memory has a pattern here, instead of the zeros that luck often leaves there."""
+    rehearse(lab, lambda bench: workload.serve(bench, bench.server()))
+    try:
+        workload.serve(lab, lab.server(**memory.DIRTY))
+    except Failed as failure:
+        _blame_memory(failure)
+
+
+@check("client.dirty_memory", points={1: 0.25, 2: 0.25, 4: 0.25}, todo={1: "1.8", 2: "2.7", 4: "4.8"}, hints=DIRTY_HINTS, slow=True)
+def test_the_client_does_not_rely_on_fresh_memory_being_zero(lab: Lab) -> None:
+    """All fresh memory has a pattern here, instead of the zeros that luck often leaves there."""
+    rehearse(lab, workload.talk)
+    try:
+        workload.talk(lab, **memory.DIRTY)
+    except Failed as failure:
+        _blame_memory(failure)
+
+
+def _blame_memory(failure: Failed) -> NoReturn:
+    raise Failed(f"When fresh memory is not zero: {failure.cause}", failure.difference, failure.state)
 
 
 def witness(lab: Lab) -> str:

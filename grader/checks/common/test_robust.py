@@ -28,7 +28,7 @@ def _serve_one(lab: Lab, server: Program, text: bytes = b"still here") -> Peer:
     return peer
 
 
-@check("server.vanishing_clients", points={1: 1, 2: 1, 3: 1, 4: 0.75}, todo={1: "1.5", 2: "2.6", 3: "3.2", 4: "4.6"}, hints=(
+@check("server.vanishing_clients", points={1: 0.75, 2: 0.5, 3: 1, 4: 0.75}, todo={1: "1.5", 2: "2.6", 3: "3.2", 4: "4.6"}, hints=(
     "Which results can recv() and send() have, and which of them mean that the client has gone?",
     "A client that is gone is no reason to end the server: close its socket and take the next.",
     "Sending to a connection that was reset raises SIGPIPE, which ends the program. See MSG_NOSIGNAL in send(2).",
@@ -51,7 +51,7 @@ def test_a_client_that_vanishes_does_not_end_the_server(lab: Lab) -> None:
     lab.require(server.alive(), "Your server ended after a client had vanished.")
 
 
-@check("server.leaves_nothing", points={1: 0.75, 2: 0.75, 3: 1.5, 4: 1}, todo={1: "1.5", 2: "2.6", 3: "3.2", 4: "4.6"}, hints=(
+@check("server.leaves_nothing", points={1: 0.75, 2: 0.5, 3: 1.25, 4: 0.5}, todo={1: "1.5", 2: "2.6", 3: "3.2", 4: "4.6"}, hints=(
     "Each accept() makes a descriptor. Where is it closed, on every path?",
     "Look at /proc/PID/fd while clients come and go.",
 ))
@@ -91,7 +91,7 @@ def _require_idle(lab: Lab, program: Program, when: str) -> None:
     lab.require(busy < 0.3, f"{when}, your {program.role} was busy for {busy:.1f} s of one second. It should wait instead.")
 
 
-@check("server.idle", points={1: 0.5, 2: 0.5, 3: 0.5, 4: 0.5}, todo={1: "1.5", 2: "2.4", 3: "3.2", 4: "4.6"}, hints=IDLE_HINTS, slow=True)
+@check("server.idle", points={1: 0.5, 2: 0.25, 3: 0.5, 4: 0.5}, todo={1: "1.5", 2: "2.4", 3: "3.2", 4: "4.6"}, hints=IDLE_HINTS, slow=True)
 def test_an_idle_server_uses_no_CPU(lab: Lab) -> None:
     """A call that blocks costs nothing; a loop that asks again and again costs a whole core."""
     server = lab.server()

@@ -6,7 +6,7 @@ from grader.harness import kernel
 from grader.harness.lab import Lab
 from grader.harness.peer import Peer
 from grader.harness.program import Program
-from grader.harness.wire import encode
+from grader.harness.wire import encode, show
 
 
 def serve(lab: Lab, server: Program) -> None:
@@ -17,6 +17,46 @@ def serve(lab: Lab, server: Program) -> None:
         _relay(lab, server)
     else:
         _echo_many(lab, server)
+
+
+def converse(lab: Lab, server: Program, name: str = "alice") -> Peer:
+    """A short conversation in which each kind of message occurs; returns the peer, still connected."""
+    peer = lab.connect(server, name)
+    if lab.stage == 1:
+        peer.send(b"hello")
+        peer.expect(b"hello")
+    elif lab.stage == 4:
+        me = name.encode()
+        peer.send_message(b"NAME " + me)
+        peer.expect_message(b"OK")
+        for text in (b"hello", b"", b"I am DONE", b"back\\slash", b"long " * 60):
+            peer.send_message(b"TO " + me + b" " + text)
+            got = sorted(peer.message() for _ in range(2))
+            lab.require(got == [b"FROM " + me + b" " + text, b"OK"], f"{name} wrote to herself and got {got}.")
+        peer.send_message(b"TO nobody x", b"WHO")
+        peer.expect_message(b"ERR no such user")
+        listed = peer.message()
+        lab.require(listed.startswith(b"OK ") and me in listed.split(b" "), f"WHO should list {name}; the reply was {show(listed)}.")
+    else:
+        for body in (b"hello", b"", b"I am DONE", b"back\\slash", b"long " * 60):
+            peer.send_message(body)
+            peer.expect(encode(body))
+        peer.send_message(b"one", b"two", b"three")
+        peer.expect(encode(b"one") + encode(b"two") + encode(b"three"))
+    return peer
+
+
+def end_conversation(peer: Peer) -> None:
+    """QUIT, BYE, and the end of the connection."""
+    peer.send_message(b"QUIT")
+    peer.expect_message(b"BYE")
+    peer.expect_end()
+    peer.close()
+
+
+def first_arguments(lab: Lab) -> tuple[str, ...]:
+    """What stands before HOST and PORT on the command line of the stage's client."""
+    return {1: ("hello",), 4: ("alice",)}.get(lab.stage, ())
 
 
 def _echo_once(lab: Lab, server: Program) -> None:
@@ -89,8 +129,8 @@ def _misbehave(lab: Lab, server: Program) -> None:
         getattr(peer, leave)()
 
 
-def _relay(lab: Lab, server: Program) -> None:
-    peers = {name: lab.connect(server, name) for name in ("alice", "bob", "carol", "dave")}
+def _relay(lab: Lab, server: Program, first: str = "alice") -> None:
+    peers = {name: lab.connect(server, name) for name in (first, "bob", "carol", "dave")}
     for name, peer in peers.items():
         peer.send_message(b"NAME " + name.encode())
         peer.expect_message(b"OK")
@@ -102,7 +142,13 @@ def _relay(lab: Lab, server: Program) -> None:
             sender.expect_message(b"OK")
         for _ in range(3):
             bob.message()
-    alice.send_message(b"NAME bob", b"TO nobody x", b"TO bob", b"nonsense", b"TO alice to myself", b"TO bob " + b"w" * 4086)
+        # Both directions at once: who takes two locks takes them in both orders.
+        alice.send_message(b"TO bob across")
+        bob.send_message(b"TO %s across" % first.encode())
+        for _ in range(2):
+            alice.message()
+            bob.message()
+    alice.send_message(b"NAME bob", b"TO nobody x", b"TO bob", b"nonsense", b"TO %s to myself" % first.encode(), b"TO bob " + b"w" * 4089)
     for _ in range(7):  # six replies, and the message to herself
         alice.message()
     carol.send_message(b"WHO", b"QUIT")
@@ -118,6 +164,102 @@ def _relay(lab: Lab, server: Program) -> None:
         again.expect_message(b"OK", b"BYE")
     alice.send_message(b"WHO")
     alice.message()
+
+
+SIZES = (1, 2, 3, 31, 32, 33, 63, 64, 65, 127, 128, 129, 255, 256, 257, 511, 512, 513, 1000)
+MORE_SIZES = (1023, 1024, 1025, 2047, 2048, 2049, 4091, 4092, 4093, 4094, 4095, 4096)
+
+
+def serve_sizes(lab: Lab, server: Program) -> None:
+    """Messages of every size around the usual limits, names of every length, a crowd, and what breaks rules."""
+    if lab.stage == 1:
+        for size in SIZES:
+            peer = lab.connect(server)
+            peer.send(b"x" * size)
+            peer.expect(b"x" * size)
+            peer.expect_end()
+        lab.connect(server).reset()
+        _echo_once(lab, server)
+        return
+    if lab.stage == 4:
+        _relay_sizes(lab, server)
+        return
+    peer = lab.connect(server)
+    for size in (0, *SIZES, *MORE_SIZES):
+        for body in (b"x" * size, b"\\" * size, (b"DONE" * size)[:size]):
+            peer.send_message(body)
+            peer.expect_message(body)
+    peer.send_message(*(b"y" * (size % 97) for size in range(300)))
+    peer.expect_message(*(b"y" * (size % 97) for size in range(300)))
+    end_conversation(peer)
+    _echo_many(lab, server)
+
+
+def _relay_sizes(lab: Lab, server: Program) -> None:
+    alice = lab.connect(server, "alice")
+    alice.send_message(b"NAME alice")
+    alice.expect_message(b"OK")
+    for size in (*SIZES, *MORE_SIZES):
+        alice.send_message(b"NAME " + b"n" * min(size, 4091), b"TO " + b"n" * min(size, 4090) + b" x", (b"z" * size)[:4096])
+        for _ in range(3):
+            alice.message()
+        body = b"w" * min(size, 4096 - len(b"FROM alice "))
+        alice.send_message(b"TO alice " + body)
+        lab.require(sorted(alice.message() for _ in range(2)) == [b"FROM alice " + body, b"OK"],
+                    f"alice wrote {len(body)} bytes to herself and did not get them.")
+    for size in (1, 30, 31, 32, 33, 64, 255, 4091):
+        peer = lab.connect(server)
+        peer.send_message(b"NAME " + b"n" * size)
+        peer.expect_message(b"OK" if size <= 31 else b"ERR bad name")
+        peer.send_message(b"WHO", b"QUIT")
+        peer.message()
+        peer.expect_message(b"BYE")
+        peer.close()
+    crowd = [lab.connect(server) for _ in range(100)]
+    for n, peer in enumerate(crowd):
+        peer.send_message(b"NAME member-%d" % n)
+    for peer in crowd:
+        peer.expect_message(b"OK")
+    crowd[0].send_message(b"WHO")
+    crowd[0].message()
+    for peer in crowd:
+        peer.close()
+    _relay(lab, server, "alex")
+
+
+def talk_sizes(lab: Lab, **options) -> None:
+    """Lines and replies of every size around the usual limits."""
+    if lab.stage == 1:
+        for size in SIZES:
+            listener = lab.listen()
+            client = lab.client(listener, "m" * size, **options)
+            peer = lab.accept(listener, seconds=20)
+            peer.expect(b"m" * size)
+            peer.send(b"r" * size)
+            peer.half_close()
+            client.expect_exit(0)
+            peer.drop()
+        return
+    listener = lab.listen()
+    client = lab.client(listener, *(("alice",) if lab.stage == 4 else ()), **options)
+    peer = lab.accept(listener, seconds=20)
+    if lab.stage == 4:
+        peer.expect(encode(b"NAME alice"))
+        peer.send_message(b"OK")
+    for size in (0, *SIZES, *MORE_SIZES):
+        client.write(b"l" * size + b"\n")
+        peer.expect(encode(b"l" * size))
+        peer.send_message((b"DONE" * size)[:size])
+    for size in (4097, 8192, 70000):
+        client.write(b"t" * size + b"\n")
+    client.write(b"\\" * 4096 + b"\n")
+    peer.expect(encode(b"\\" * 4096))
+    peer.send_message(b"x" * 4096)
+    client.close_stdin()
+    peer.expect(encode(b"QUIT"))
+    peer.send_message(b"BYE")
+    peer.close()
+    client.expect_exit(0)
 
 
 def talk(lab: Lab, **options) -> Program:

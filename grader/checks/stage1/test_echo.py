@@ -16,7 +16,7 @@ def echo(lab: Lab, server, message: bytes) -> None:
     peer.expect_end()
 
 
-@check("server.second_client", points={1: 1}, todo="1.5", hints=(
+@check("server.second_client", points={1: 0.5}, todo="1.5", hints=(
     "What should stand inside the loop, and what only once before it?",
     "After close() of the connection the server goes back to accept().",
 ))
@@ -39,7 +39,7 @@ def test_a_client_that_sends_nothing_gets_nothing(lab: Lab) -> None:
     echo(lab, server, b"next")
 
 
-@check("server.any_bytes", points={1: 0.75}, todo="1.5", hints=(
+@check("server.any_bytes", points={1: 0.5}, todo="1.5", hints=(
     "How many bytes did recv() return? That number, and not strlen(), is the length of the message.",
     "Bytes from the network are not a C string: they may hold 0, and nobody ends them with one.",
 ))
@@ -105,7 +105,7 @@ def test_the_client_sends_exactly_its_message(lab: Lab) -> None:
         lab.require(not peer.received, "Your client sent more than its message.")
 
 
-@check("client.no_reply", points={1: 0.75}, todo="1.8", hints=(
+@check("client.no_reply", points={1: 0.5}, todo="1.8", hints=(
     "What does recv() return when the server closes without a word?",
     "Print an error to stderr and exit with 1.",
 ))

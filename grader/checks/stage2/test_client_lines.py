@@ -8,7 +8,7 @@ from grader.harness.lab import Lab
 from grader.harness.wire import encode
 
 
-@check("client.lines", points={2: 0.5}, todo="2.7", hints=(
+@check("client.lines", points={2: 0.25}, todo="2.7", hints=(
     "Compare what your client sends with what the contract says: body, DONE, nothing else.",
     "The newline ends the line for you; it is not a part of the message.",
     "A zero byte at the end of your string is not a part of the message either."))
@@ -20,7 +20,7 @@ def test_each_line_becomes_one_message(lab: Lab) -> None:
         answer(client, peer, line, b"got it")
 
 
-@check("client.turns", points={2: 0.5}, todo="2.7", hints=(
+@check("client.turns", points={2: 0.25}, todo="2.7", hints=(
     "Two lines were typed, and the reply to the first has not come. What may your client send?",
     "Send a line, wait for its reply, print it; only then take the next line.",
     "If sending and receiving are two loops in your program, make them one."))

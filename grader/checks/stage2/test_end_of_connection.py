@@ -8,7 +8,7 @@ from grader.harness.lab import Lab
 from grader.harness.wire import encode
 
 
-@check("server.quit", points={2: 0.5}, todo="2.6", hints=(
+@check("server.quit", points={2: 0.25}, todo="2.6", hints=(
     "The body QUIT is not echoed: what does the contract ask for in its place?",
     "After BYE the server closes; the client sees that as the end of the stream.",
     "Only the body that is QUIT and nothing else counts: compare its length, too."))

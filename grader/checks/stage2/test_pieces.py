@@ -11,7 +11,7 @@ NEAR_MISSES = (b"", b"D", b"DO", b"DON", b"E", b"NE", b"ONE", b"DOND", b"DDON", 
                b"done", b"Done", b"D ONE", b"DO NE", b"DON E", b"DNOE", b"DOEN", b"ENOD", b"NDOE")
 
 
-@check("server.cut_done", points={2: 0.75}, todo="2.3", hints=(
+@check("server.cut_done", points={2: 0.5}, todo="2.3", hints=(
     "What has arrived so far is the only thing that recv() can give you: a message may end in the next piece.",
     "Where does your search for DONE begin after another recv()? Could its first letters have come before?",
     "Keep what you have, add the new bytes behind it, and remember how much of DONE was just seen."))

@@ -23,7 +23,7 @@ def echo(peer: Peer, *bodies: bytes) -> None:
         peer.expect(encode(body))
 
 
-@check("server.silent_client", points={3: 2}, todo="3.1", hints=WAIT_HINTS)
+@check("server.silent_client", points={3: 1.25}, todo="3.1", hints=WAIT_HINTS)
 def test_a_silent_client_keeps_nobody_waiting(lab: Lab) -> None:
     """A thread that waits for one client waits alone."""
     server = lab.server()
@@ -54,7 +54,7 @@ def test_a_client_in_the_middle_of_a_message_keeps_nobody_waiting(lab: Lab) -> N
     first.expect_message(b"half a message")
 
 
-@check("server.hundred_clients", points={3: 1.5}, todo="3.1", hints=(
+@check("server.hundred_clients", points={3: 1.25}, todo="3.1", hints=(
     "By the time the new thread reads its argument, what may the variable of the accept loop hold?",
     "Give each thread memory of its own: allocate it before pthread_create(), free it at the thread's end.",
     "Is there an array with room for fewer than 100 clients?",

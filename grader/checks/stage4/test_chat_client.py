@@ -36,7 +36,7 @@ def test_a_message_is_printed_while_nobody_types(lab: Lab) -> None:
         client.expect_line(text)
 
 
-@check("client.half_typed", points={4: 0.75}, todo="4.8", hints=(
+@check("client.half_typed", points={4: 0.5}, todo="4.8", hints=(
     "What does read() of stdin return when the line has no end yet?",
     "Keep the beginning of the line until its newline has come.", POLL_HINT))
 def test_a_half_typed_line_waits_and_keeps_nobody_waiting(lab: Lab) -> None:
@@ -49,7 +49,7 @@ def test_a_half_typed_line_waits_and_keeps_nobody_waiting(lab: Lab) -> None:
     peer.expect(encode(b"TO bob hello"), cause="A line typed in two pieces should be sent as one message.")
 
 
-@check("client.pasted_lines", points={4: 0.75}, todo="4.8", hints=(
+@check("client.pasted_lines", points={4: 0.5}, todo="4.8", hints=(
     "fgets() reads ahead: poll() cannot see the lines that already lie in stdio's buffer.",
     "Read stdin with read() into a buffer of your own and take all its complete lines.",
 ))
@@ -62,7 +62,7 @@ def test_several_lines_pasted_at_once_are_all_sent(lab: Lab) -> None:
         peer.expect(encode(line))
 
 
-@check("client.pieces", points={4: 1}, todo="4.8", hints=(
+@check("client.pieces", points={4: 0.5}, todo="4.8", hints=(
     "The client is a receiver too: which rule for messages applies to it?",
     "Several messages may come in one recv(), and one message in several.",
 ))
@@ -79,7 +79,7 @@ def test_messages_are_printed_whole_however_they_arrive(lab: Lab) -> None:
         client.expect_line(b"FROM bob %d" % n)
 
 
-@check("client.end_of_input", points={4: 0.75}, todo="4.9", hints=(
+@check("client.end_of_input", points={4: 0.5}, todo="4.9", hints=(
     "What does read() return at the end of stdin?",
     "Send QUIT, then go on printing until the server closes.",
 ))
@@ -111,7 +111,7 @@ def test_the_line_QUIT_is_the_last_one(lab: Lab) -> None:
     peer.expect_end()
 
 
-@check("client.server_gone", points={4: 0.75}, todo="4.9", hints=(
+@check("client.server_gone", points={4: 0.5}, todo="4.9", hints=(
     "What does recv() return when the server has closed, and when it was reset?", POLL_HINT))
 def test_a_server_that_goes_away_is_noticed_without_a_key_pressed(lab: Lab) -> None:
     """The end of the connection wakes poll() like a message does."""
@@ -133,7 +133,7 @@ def test_the_client_is_a_single_thread(lab: Lab) -> None:
         lab.require(not file.read().strip(), "Your client has started another process.")
 
 
-@check("client.much_input", points={4: 0.75}, todo="4.8", hints=(
+@check("client.much_input", points={4: 0.5}, todo="4.8", hints=(
     "Which call does the client wait in when the server does not read? Can it hear bob then?",
     "Send without blocking what the socket takes (MSG_DONTWAIT), keep the rest, and wait with POLLOUT.",
 ))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from grader.check import check
+from grader.harness.instrument import slow_unlock
 from grader.harness.lab import Lab
 from grader.harness.peer import Peer
 from grader.harness.program import Program
@@ -55,7 +56,7 @@ def test_every_other_name_is_answered_with_ERR_bad_name(lab: Lab) -> None:
     ask(peer, b"NAME alice", b"OK")
 
 
-@check("server.whole_names", points={4: 0.75}, todo="4.3", hints=(
+@check("server.whole_names", points={4: 0.5}, todo="4.3", hints=(
     "alice, alic and Alice are three names. How many bytes do you compare?",))
 def test_names_are_compared_whole_and_case_matters(lab: Lab) -> None:
     """Two names are equal when every byte and the length are."""
@@ -69,7 +70,7 @@ def test_names_are_compared_whole_and_case_matters(lab: Lab) -> None:
     ask(sender, b"TO alicexy hello", b"ERR no such user")
 
 
-@check("server.name_taken", points={4: 1}, todo="4.3", hints=(
+@check("server.name_taken", points={4: 0.5}, todo="4.3", hints=(
     "Look for the name in the table before you enter it, under the same lock.",))
 def test_a_name_that_somebody_has_is_answered_with_ERR_name_taken(lab: Lab) -> None:
     """A name leads to one client."""
@@ -103,7 +104,7 @@ def test_TO_before_NAME_is_answered_with_ERR_name_first(lab: Lab) -> None:
     ask(bob, b"WHO", b"OK bob")
 
 
-@check("server.one_of_twenty", points={4: 0.75}, todo="4.3", hints=(
+@check("server.one_of_twenty", points={4: 0.5}, todo="4.3", hints=(
     "What can happen between looking for a name and entering it?",
     "Checking and entering must be one step, under one lock.",
 ))
@@ -121,6 +122,28 @@ def test_exactly_one_of_twenty_gets_the_name(lab: Lab) -> None:
                     f"Twenty clients asked for one name at once; {replies.count(b'OK')} of them got OK.")
 
 
+@check("server.name_in_one_step", points={4: 0.75}, todo="4.3", hints=(
+    "What can another thread do between your look into the table and the entry of the name?",
+    "Whoever gives the lock back between checking and entering must check again.",
+    "Check and enter under one lock, in one function.",
+))
+def test_no_thread_comes_between_checking_a_name_and_entering_it(lab: Lab) -> None:
+    """Each thread that gives a lock back is delayed there, so that another one gets its turn."""
+    delay = slow_unlock(150, last=20)
+    server = lab.server(faults=[delay])
+    for turn in range(3):
+        peers = [lab.connect(server) for _ in range(4)]
+        server.stop()
+        for peer in peers:
+            peer.send_message(b"NAME name%d" % turn)
+        server.instrument.arm(delay)
+        server.go_on()
+        replies = sorted(peer.message() for peer in peers)
+        server.instrument.disarm(delay)
+        lab.require(replies == [b"ERR name taken"] * 3 + [b"OK"],
+                    f"Four clients asked for one name at once; {replies.count(b'OK')} of them got OK.")
+
+
 @check("server.name_free_at_BYE", points={4: 0.5}, todo="4.6", hints=(
     "In which order do you remove the name and send BYE?",))
 def test_a_name_is_free_when_BYE_arrives(lab: Lab) -> None:
@@ -131,7 +154,7 @@ def test_a_name_is_free_when_BYE_arrives(lab: Lab) -> None:
         ask(peer, b"QUIT", b"BYE")
 
 
-@check("server.name_free_after_leaving", points={4: 1}, todo="4.6", hints=(
+@check("server.name_free_after_leaving", points={4: 0.75}, todo="4.6", hints=(
     "Does everybody say goodbye before leaving?",
     "The name must leave the table on every way out of the thread.",
 ))
@@ -148,7 +171,7 @@ def test_a_name_is_free_soon_after_its_owner_has_vanished(lab: Lab) -> None:
     ask(other, b"NAME dora", b"OK")
 
 
-@check("server.who", points={4: 0.75}, todo="4.3", hints=(
+@check("server.who", points={4: 0.5}, todo="4.3", hints=(
     "OK, then each name after one space, in any order.",))
 def test_WHO_lists_exactly_the_names_in_the_table(lab: Lab) -> None:
     """The table can be looked at."""

@@ -1,0 +1,205 @@
+"""What goes wrong once a year in a server with threads, made to go wrong now: no descriptor, no
+thread, no memory, a thread that starts late, a descriptor's number that comes back."""
+
+from __future__ import annotations
+
+import errno
+import resource
+
+from grader.check import check
+from grader.checks.common.workload import converse, end_conversation
+from grader.harness import kernel
+from grader.harness.instrument import fail, late_threads, parked_close
+from grader.harness.lab import Lab
+from grader.harness.peer import Peer
+from grader.harness.program import Program
+from grader.harness.wire import encode
+
+LEFT_SECONDS = 2.0  # contract: nothing of a client is left 2 seconds after it has gone
+
+
+def still_served(lab: Lab, peer: Peer) -> None:
+    """A peer that has talked before still gets its answers."""
+    if lab.stage == 4:
+        peer.send_message(b"still here?")
+        peer.expect_message(b"ERR bad command")
+    else:
+        peer.send_message(b"still here?")
+        peer.expect_message(b"still here?")
+
+
+@check("server.aborted_client", points={2: 0.25, 3: 0.25, 4: 0.25}, todo={2: "1.3", 3: "3.3", 4: "4.6"}, hints=(
+    "accept() can fail because of one client, who was gone before it was accepted (ECONNABORTED). Is that the server's end?",
+    "Which failures of accept() concern one client, and which mean that the listening socket is useless?",
+    "After ECONNABORTED, simply call accept() again.",
+))
+def test_a_client_that_is_gone_before_accept_does_not_end_the_server(lab: Lab) -> None:
+    """accept() fails with ECONNABORTED once; the next client is served."""
+    fault = fail("accept", errno.ECONNABORTED)
+    server = lab.server(faults=[fault])
+    end_conversation(converse(lab, server))
+    lab.require_met(server, fault)
+
+
+@check("server.no_descriptor", points={3: 0.25, 4: 0.25}, todo={3: "3.3", 4: "4.6"}, hints=(
+    "accept() fails with EMFILE while the client still waits in the queue: what happens if you call it again at once?",
+    "A server without a free descriptor waits a little, lets the others talk, and then tries again.",
+    "poll(NULL, 0, 100) waits for 100 ms without using the processor.",
+))
+def test_a_failing_accept_neither_ends_the_server_nor_keeps_it_busy(lab: Lab) -> None:
+    """No descriptor is free for a while. Who is connected goes on talking, who waits is served later."""
+    fault = fail("accept", errno.EMFILE, last=0, armed=False)
+    server = lab.server(faults=[fault])
+    instrument = server.instrument
+    steady = converse(lab, server)
+    instrument.arm(fault)
+    last_accepted = converse(lab, server, "bob")  # the accept() that waited already
+    waiting = lab.connect(server, "the waiting client")
+    lab.until(lambda: instrument.met(fault) or not server.alive())
+    lab.require_met(server, fault)
+    still_served(lab, steady)
+    before = kernel.busy_seconds(server.pid)
+    lab.let_pass(0.5)
+    busy = kernel.busy_seconds(server.pid) - before
+    lab.require(busy < 0.2, f"While accept() failed with EMFILE, your server was busy for {busy:.1f} s of half a second.")
+    still_served(lab, last_accepted)
+    instrument.disarm(fault)
+    if not waiting.ended:  # it may have been closed: it is the one client that this may cost
+        still_served(lab, waiting)
+    end_conversation(converse(lab, server, "carol"))
+
+
+@check("server.no_thread", points={3: 0.25, 4: 0.25}, todo={3: "3.3", 4: "4.6"}, hints=(
+    "What does pthread_create() return when there can be no more threads? It does not set errno.",
+    "The client whose thread could not be made is connected already. What becomes of its descriptor?",
+    "Close that one connection, free what was made for it, and take the next client.",
+))
+def test_a_thread_that_cannot_be_made_costs_one_client(lab: Lab) -> None:
+    """pthread_create() fails with EAGAIN once."""
+    fault = fail("thread", errno.EAGAIN, armed=False)
+    server = lab.server(faults=[fault])
+    steady = converse(lab, server)
+    descriptors = kernel.descriptors(server.pid)
+    server.instrument.arm(fault)
+    unlucky = lab.connect(server, "the unlucky client")
+    unlucky.send_message(b"hello")
+    lab.until(lambda: server.instrument.met(fault) or not server.alive())
+    lab.require_met(server, fault)
+    still_served(lab, steady)
+    unlucky.close()
+    gone = lab.until(lambda: kernel.descriptors(server.pid) <= descriptors, LEFT_SECONDS)
+    lab.require(gone, "pthread_create() failed for one client, and 2 seconds after it had left your server still held its descriptor.")
+    end_conversation(converse(lab, server, "bob"))
+    still_served(lab, steady)
+
+
+@check("server.no_memory", points={3: 0.25, 4: 0.25}, todo={3: "3.3", 4: "4.6"}, hints=(
+    "malloc() can return NULL. What does your program do with that pointer?",
+    "The client for whom there is no memory can be refused; the others know nothing of it.",
+))
+def test_a_lack_of_memory_costs_at_most_one_client(lab: Lab) -> None:
+    """One after the other, each of the allocations made for a new client fails once; then the whole machine is short of memory."""
+    faults = [fail("alloc", errno.ENOMEM, first=n, last=n, armed=False) for n in range(1, 7)]
+    server = lab.server(faults=faults)
+    steady = converse(lab, server)
+    for fault in faults:
+        server.instrument.arm(fault)
+        _try_to_talk(lab, server)
+        server.instrument.disarm(fault)
+        still_served(lab, steady)
+    _limit_memory(server)
+    _try_to_talk(lab, server)
+    resource.prlimit(server.pid, resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    still_served(lab, steady)
+    end_conversation(converse(lab, server, "bob"))
+
+
+def _try_to_talk(lab: Lab, server: Program) -> None:
+    """A client that may be unlucky: whatever it gets is right."""
+    peer = lab.connect(server, "an unlucky client")
+    peer.send_message(b"NAME unlucky", b"TO unlucky hello")
+    lab.until(lambda: peer.received or peer.ended, 1.0)
+    peer.close()
+
+
+def _limit_memory(server: Program) -> None:
+    with open(f"/proc/{server.pid}/statm", encoding="ascii") as sizes:
+        now = int(sizes.read().split()[0]) * resource.getpagesize()
+    resource.prlimit(server.pid, resource.RLIMIT_AS, (now, resource.RLIM_INFINITY))
+
+
+@check("server.late_thread", points={3: 1, 4: 0.5}, todo={3: "3.1", 4: "4.6"}, hints=(
+    "By the time the new thread looks at its argument, what may the accept loop have done to that memory?",
+    "The thread may start at any time after pthread_create(), also when the next client has been accepted.",
+    "Give each thread memory of its own, made before pthread_create() and given back by the thread.",
+))
+def test_a_thread_may_start_late(lab: Lab) -> None:
+    """A new thread starts only when the accept loop has gone on to the next client. Each client keeps its own connection."""
+    fault = late_threads()
+    server = lab.server(faults=[fault])
+    server.stop()  # so that all of them are there before the first thread is made
+    peers = [lab.connect(server, name) for name in ("alice", "bob", "carol")]
+    for peer in peers:
+        name = peer.name.encode()
+        peer.send_message(b"NAME " + name if lab.stage == 4 else b"I am " + name)
+    server.go_on()
+    for peer in peers:
+        wanted = b"OK" if lab.stage == 4 else b"I am " + peer.name.encode()
+        peer.expect_message(wanted, cause=f"Of three clients that came together, {peer.name} was not answered: "
+                            "each thread started only after the next client had been accepted.")
+    lab.require_met(server, fault)
+    for peer in peers:
+        still_served(lab, peer)
+
+
+@check("server.reused_descriptor", points={3: 0.5, 4: 1}, todo={3: "3.2", 4: "4.6"}, hints=(
+    "After close() the number of the descriptor is free: accept() gives it to the next client. Who still uses it?",
+    "In which order do you take a client out of your tables, stop using its descriptor, and close it?",
+    "Close exactly once, and as the last step: nobody may find or use the number after that.",
+))
+def test_a_descriptor_that_is_closed_is_not_used_any_more(lab: Lab) -> None:
+    """The thread that closes a connection is held right behind close(), until a new client has got the same number."""
+    fault = parked_close()
+    server = lab.server(faults=[fault])
+    steady = converse(lab, server)
+    instrument = server.instrument
+    for round_, leave in enumerate(("close", "quit"), 1):
+        leaver = converse(lab, server, "bob")
+        instrument.arm(fault)
+        met, used, gone_on = instrument.met(fault), instrument.hits(fault), instrument.released(fault)
+        if leave == "quit":
+            leaver.send_message(b"QUIT")
+            leaver.expect_message(b"BYE")
+        leaver.close()
+        lab.until(lambda: instrument.met(fault) > met)
+        strangers = _until_number_is_used(lab, server, lambda: instrument.hits(fault) > used)
+        if lab.stage == 4:
+            steady.send_message(b"TO bob secret")
+            steady.message()  # OK or an error: bob may be in the table for a while
+        _all_their_own(lab, strangers, "while")
+        instrument.disarm(fault)
+        lab.until(lambda: instrument.released(fault) > gone_on)
+        _all_their_own(lab, strangers, "after")
+        still_served(lab, steady)
+        for stranger in strangers:
+            stranger.close()
+    lab.require_met(server, fault)
+
+
+def _until_number_is_used(lab: Lab, server: Program, used) -> list[Peer]:
+    """New clients, until one of them has the number that was closed; accept() takes its number in advance."""
+    strangers: list[Peer] = []
+    while len(strangers) < 4 and not (len(strangers) > 1 and used()):
+        strangers.append(lab.connect(server, f"stranger {len(strangers) + 1}"))
+        lab.until(lambda: strangers[-1].inode_there() or used(), 1.0)
+    return strangers
+
+
+def _all_their_own(lab: Lab, strangers: list[Peer], when: str) -> None:
+    """Each gets the answer to its own words, and nothing else."""
+    for stranger in strangers:
+        words = b"nonsense from " + stranger.name.encode()
+        answer = b"ERR bad command" if lab.stage == 4 else words
+        stranger.send_message(words)
+        stranger.expect(encode(answer), cause=f"{stranger.name.capitalize()} has the descriptor number of a client that has left. "
+                        f"It did not get its own answer, {when} the thread of the leaver was still behind close().")

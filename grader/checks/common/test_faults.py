@@ -1,0 +1,163 @@
+"""Faults that luck would bring once a year, injected by the instrument: short transfers, signals,
+calls that fail at start."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from grader.check import check
+from grader.checks.common.workload import converse, end_conversation, first_arguments
+from grader.harness import ports
+from grader.harness.instrument import Fault, fail, interrupt, moved_port, short
+from grader.harness.lab import Lab
+from grader.harness.wire import encode
+
+SIZES = ((1,), (3,), (2, 1, 4, 3))  # bytes for each call; the last are used in turn
+LINES = (b"hello", b"", b"I am DONE", b"back\\slash", b"long " * 60)
+
+
+def _serve(lab: Lab, *faults: Fault) -> None:
+    server = lab.server(faults=faults)
+    peer = converse(lab, server)
+    lab.require_met(server, *(f for f in faults if f.family != "poll"))
+    end_conversation(peer)
+
+
+def _talk(lab: Lab, *faults: Fault) -> None:
+    listener = lab.listen()
+    client = lab.client(listener, *first_arguments(lab), faults=faults)
+    peer = lab.accept(listener)
+    if lab.stage == 4:
+        peer.expect(encode(b"NAME alice"))
+        peer.send_message(b"OK")
+        client.expect_line(b"OK")
+    for line in LINES:
+        client.write(line + b"\n")
+        peer.expect(encode(line))
+        peer.send_message(b"reply to " + line)
+        client.expect_line(b"reply to " + line)
+    client.close_stdin()
+    peer.expect(encode(b"QUIT"))
+    peer.send_message(b"BYE")
+    client.expect_line(b"BYE")
+    peer.half_close()
+    client.expect_exit(0)
+    lab.require_met(client, *(f for f in faults if f.family != "poll"))
+
+
+SHORT_RECV_HINTS = (
+    "recv() gives what has arrived, and that may be one byte. Which of your calls counts on more?",
+    "Every recv() stands in a loop that goes on until the message is complete.",
+    "Add what recv() returned to what you have; never assume that it filled the buffer.",
+)
+SHORT_SEND_HINTS = (
+    "send() returns how many bytes it has taken. What becomes of the others?",
+    "Call send() in a loop: each time with what is left, until nothing is.",
+    "After a short send() both the address and the length of what is left change.",
+)
+
+
+@check("server.short_recv", points={2: 0.5, 3: 0.25, 4: 0.25}, todo={2: "2.3", 3: "3.2", 4: "4.6"}, hints=SHORT_RECV_HINTS)
+def test_recv_may_return_any_part_of_what_was_sent_to_the_server(lab: Lab) -> None:
+    """The kernel decides how much one recv() brings. Here each brings one byte, or three, or a few."""
+    for sizes in SIZES:
+        _serve(lab, short("recv", *sizes))
+
+
+@check("client.short_recv", points={2: 0.25, 4: 0.25}, todo={2: "2.4", 4: "4.8"}, hints=SHORT_RECV_HINTS)
+def test_recv_may_return_any_part_of_what_was_sent_to_the_client(lab: Lab) -> None:
+    """The client is a receiver, too: each recv() brings one byte, or three, or a few."""
+    for sizes in SIZES:
+        _talk(lab, short("recv", *sizes))
+
+
+@check("server.short_send", points={2: 1, 3: 0.25, 4: 0.5}, todo={2: "2.1", 3: "3.2", 4: "4.4"}, hints=SHORT_SEND_HINTS)
+def test_send_may_take_only_a_part_of_what_the_server_gives_it(lab: Lab) -> None:
+    """A full send buffer takes a part. It happens rarely, so it is forgotten often."""
+    for sizes in SIZES:
+        _serve(lab, short("send", *sizes))
+
+
+@check("client.short_send", points={2: 0.5, 4: 0.25}, todo={2: "2.1", 4: "4.8"}, hints=SHORT_SEND_HINTS)
+def test_send_may_take_only_a_part_of_what_the_client_gives_it(lab: Lab) -> None:
+    """What send() has not taken is still yours to send."""
+    for sizes in SIZES:
+        _talk(lab, short("send", *sizes))
+
+
+EINTR_HINTS = (
+    "A signal may interrupt any call that waits: it returns -1, and errno is EINTR. Was anything broken?",
+    "Nothing has happened in a call that was interrupted: simply make it again.",
+    "Look at every accept(), connect(), recv(), send() and poll(), also those in the given helpers that you wrote.",
+)
+
+
+@check("server.interrupted", points={2: 0.75, 3: 0.25, 4: 0.5}, todo={2: "2.1", 3: "3.1", 4: "4.5"}, hints=EINTR_HINTS)
+def test_an_interrupted_call_of_the_server_is_made_again(lab: Lab) -> None:
+    """A signal is no error. The first call of each kind, and then every third, is interrupted here."""
+    _serve(lab, *map(interrupt, ("accept", "recv", "send", "poll")))
+
+
+@check("client.interrupted", points={2: 0.5, 4: 0.25}, todo={2: "1.6", 4: "4.8"}, hints=EINTR_HINTS)
+def test_an_interrupted_call_of_the_client_is_made_again(lab: Lab) -> None:
+    """Resizing a terminal's window is enough to interrupt a call. An interrupted connect() goes on by itself."""
+    _talk(lab, *map(interrupt, ("connect", "recv", "send", "poll")))
+
+
+START_HINTS = (
+    "Which of the calls before the first accept() or send() can fail? All of them. Is each result looked at?",
+    "Print which call failed and strerror(errno) to stderr, and end with exit status 1.",
+)
+
+
+def _expect_failed_start(lab: Lab, role: str, arguments: tuple[str, ...], family: str, error: int) -> None:
+    fault = fail(family, error, last=0)
+    program = lab.run(role, *arguments, faults=[fault])
+    said = f"{family}() failed with {errno.errorcode[error]} ({os.strerror(error)})"
+    program.expect_exit(1, cause=f"{said}: your {role} should say what failed and why, and exit with status 1.")
+    lab.require_met(program, fault)
+    words = " ".join(program.error_lines()).lower()
+    lab.require(family in words or os.strerror(error).lower() in words,
+                f"{said}: your {role} should name that on stderr ({role}: {family}: {os.strerror(error)}).")
+
+
+@check("server.failing_start", points={1: 0.5, 2: 0.25, 3: 0.25, 4: 0.25}, todo={1: "1.2", 2: "2.6", 3: "3.1", 4: "4.6"}, hints=START_HINTS)
+def test_a_call_that_fails_when_the_server_starts_is_named(lab: Lab) -> None:
+    """Every call can fail. A server that goes on nevertheless fails later, and nobody knows why."""
+    for family, error in (("socket", errno.EMFILE), ("bind", errno.EACCES), ("listen", errno.EADDRINUSE)):
+        _expect_failed_start(lab, "server", (str(ports.take()),), family, error)
+
+
+@check("client.failing_start", points={1: 0.5, 2: 0.25, 4: 0.25}, todo={1: "1.6", 2: "2.7", 4: "4.8"}, hints=START_HINTS)
+def test_a_call_that_fails_when_the_client_starts_is_named(lab: Lab) -> None:
+    """Without a socket or a connection there is nothing to talk to."""
+    for family, error in (("socket", errno.EMFILE), ("connect", errno.ETIMEDOUT)):
+        where = lab.listen().getsockname()
+        arguments = (*(first_arguments(lab) or ()), where[0], str(where[1]))
+        _expect_failed_start(lab, "client", arguments, family, error)
+
+
+DEFAULT_HINTS = (
+    "Which port and which address does the handout name for a program that is started without any?",
+)
+
+
+@check("server.defaults", points={1: 0.25, 2: 0.25, 3: 0.25, 4: 0.25}, todo={1: "1.4", 2: "2.6", 3: "3.1", 4: "4.6"}, hints=DEFAULT_HINTS)
+def test_a_server_without_arguments_listens_on_port_5000(lab: Lab) -> None:
+    """Defaults let two people start without a word. (Port 5000 is moved to a free one here.)"""
+    port = ports.take()
+    server = lab.run("server", faults=[moved_port(5000, port)])
+    server.address = ("127.0.0.1", port)
+    lab.until_listening(server, cause="Started without arguments, your server should listen on 127.0.0.1 port 5000.")
+    converse(lab, server)
+
+
+@check("client.defaults", points={1: 0.25, 2: 0.25, 4: 0.25}, todo={1: "1.7", 2: "2.7", 4: "4.8"}, hints=DEFAULT_HINTS)
+def test_a_client_without_a_port_connects_to_port_5000(lab: Lab) -> None:
+    """Host 127.0.0.1, port 5000, and in stage 1 the message hello. (Port 5000 is moved to a free one here.)"""
+    listener = lab.listen()
+    lab.run("client", *(("alice",) if lab.stage == 4 else ()), faults=[moved_port(5000, listener.getsockname()[1])])
+    peer = lab.accept(listener, cause="Started without a host and a port, your client should connect to 127.0.0.1 port 5000.")
+    if lab.stage != 2:
+        peer.expect(b"hello" if lab.stage == 1 else encode(b"NAME alice"))

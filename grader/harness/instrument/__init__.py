@@ -1,0 +1,221 @@
+"""The harness's end of the instrument: rules that inject faults, and the trace of calls.
+
+`instrument.c` is linked between a student's objects and the system (ld --wrap). It and this
+module share one page of memory, laid out in `instrument.h`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno as errors
+import mmap
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+HERE = Path(__file__).parent
+VARIABLE = "RELAYLAB_INSTRUMENT"  # names the file of the page
+
+FAMILIES = ("recv", "send", "accept", "connect", "bind", "listen", "socket", "poll", "close", "thread", "unlock", "alloc")
+ACTIONS = ("short", "fail", "delay", "late", "park", "turns", "move")
+FUNCTIONS = ("recv", "read", "recvmsg", "send", "write", "sendmsg", "accept", "connect", "bind", "listen",
+             "socket", "shutdown", "close", "poll", "select", "epoll_wait", "pthread_create", "malloc",
+             "pthread_mutex_lock", "pthread_join", "pthread_cond_wait", "sem_wait")
+RULES, CALLS, CALL_DATA, RULE_VALUES = 16, 8192, 48, 16
+CALL_BEGUN, CALL_ENDED = 1, 2
+
+# All calls of a student that are sent to the instrument.
+WRAPPED = (
+    "recv recvfrom recvmsg read readv send sendto sendmsg write writev accept accept4 connect bind listen socket shutdown "
+    "close poll ppoll select pselect epoll_wait epoll_pwait pthread_create thrd_create pthread_mutex_unlock "
+    "pthread_rwlock_unlock pthread_spin_unlock mtx_unlock sem_post pthread_mutex_lock pthread_join pthread_cond_wait sem_wait malloc calloc realloc strdup strndup fdopen fileno"
+).split()
+LINK_FLAGS = " ".join(f"-Wl,--wrap={name}" for name in WRAPPED)
+
+
+@dataclass(eq=False, slots=True)
+class Fault:
+    """What is done to one family of calls.
+
+    Calls are counted from 1 while the fault is armed; it applies to call `first`, then to every
+    `every`-th (0: to each one), up to call `last` (0: no end).
+    """
+
+    family: str
+    action: str
+    values: tuple[int, ...]
+    first: int = 1
+    every: int = 0
+    last: int = 0
+    armed: bool = True
+
+    def __str__(self) -> str:
+        if self.action == "fail":
+            return f"{self.family}() failing with {errors.errorcode[self.values[0]]}"
+        if self.action == "short":
+            return f"{self.family}() moving at most {' or '.join(map(str, self.values))} bytes"
+        return f"{self.family}: {self.action}"
+
+
+def short(family: str, *sizes: int) -> Fault:
+    """"recv" or "send" moves at most so many bytes; several sizes are used in turn."""
+    return Fault(family, "short", sizes)
+
+
+def fail(family: str, error: int, *, first: int = 1, last: int = 1, every: int = 0, armed: bool = True) -> Fault:
+    """These calls do nothing and fail with `error`."""
+    return Fault(family, "fail", (error,), first, every, last, armed)
+
+
+def interrupt(family: str) -> Fault:
+    """The first call and then every third is interrupted (EINTR) before it does anything."""
+    return Fault(family, "fail", (errors.EINTR,), 1, 3)
+
+
+def late_threads(armed: bool = True) -> Fault:
+    """A new thread starts only when its maker makes the next one, or has waited 0.3 s in accept()."""
+    return Fault("thread", "late", (300, 2000), armed=armed)
+
+
+def parked_close(armed: bool = False) -> Fault:
+    """A thread that closes a socket goes on only when the fault is disarmed."""
+    return Fault("close", "park", (5000,), armed=armed)
+
+
+def turns() -> Fault:
+    """After each piece that it has sent, a thread lets another one send to the same socket first."""
+    return Fault("send", "turns", (20, 1500))
+
+
+def slow_unlock(milliseconds: int, last: int, armed: bool = False) -> Fault:
+    """A thread that has given back a lock waits before it goes on."""
+    return Fault("unlock", "delay", (milliseconds,), last=last, armed=armed)
+
+
+def moved_port(port: int, to: int) -> Fault:
+    """bind() and connect() use port `to` where the program says `port`."""
+    return Fault("bind", "move", (port, to))
+
+
+class _Rule(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_uint32) for name in ("family", "action", "armed", "first", "every", "last", "values_len")] + [
+        ("values", ctypes.c_int32 * RULE_VALUES)] + [(name, ctypes.c_uint32) for name in ("seen", "met", "number", "hits", "released")]
+
+
+class _Call(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_uint64) for name in ("began", "ended", "origin")] + [
+        ("asked", ctypes.c_int64), ("result", ctypes.c_int64), ("state", ctypes.c_uint32), ("thread", ctypes.c_int32),
+        ("function", ctypes.c_uint32), ("fd", ctypes.c_int32), ("error", ctypes.c_int32), ("fault", ctypes.c_uint32),
+        ("size", ctypes.c_uint32), ("data", ctypes.c_char * CALL_DATA), ("unused", ctypes.c_uint32)]
+
+
+class _Page(ctypes.Structure):
+    _fields_ = [("rules_len", ctypes.c_uint32), ("calls_len", ctypes.c_uint32), ("rules", _Rule * RULES), ("calls", _Call * CALLS)]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call of the student's code. Times are those of time.monotonic(); `ended` is 0 while it lasts."""
+
+    began: float
+    ended: float
+    thread: int
+    function: str
+    fd: int
+    asked: int
+    result: int
+    error: str
+    fault: bool
+    data: bytes
+    address: int  # in the program's file; 0 if unknown
+
+
+@dataclass(slots=True)
+class Instrument:
+    """The page of one program. `path` is its file, which `close` removes."""
+
+    path: Path
+    faults: list[Fault] = field(default_factory=list)
+    _page: _Page = field(init=False)
+
+    def __post_init__(self) -> None:
+        with open(self.path, "w+b") as file:
+            file.truncate(ctypes.sizeof(_Page))
+            self._page = _Page.from_buffer(mmap.mmap(file.fileno(), 0))
+        for fault, rule in zip(self.faults, self._page.rules):
+            rule.family, rule.action = FAMILIES.index(fault.family), ACTIONS.index(fault.action)
+            rule.first, rule.every, rule.last, rule.armed = fault.first, fault.every, fault.last, fault.armed
+            rule.values_len = len(fault.values)
+            rule.values[: len(fault.values)] = fault.values
+        self._page.rules_len = len(self.faults)
+
+    def _rule(self, fault: Fault) -> _Rule:
+        return self._page.rules[self.faults.index(fault)]
+
+    def arm(self, fault: Fault) -> None:
+        """From now on the fault happens; its calls count from 1."""
+        rule = self._rule(fault)
+        rule.seen = 0
+        rule.armed = 1
+
+    def disarm(self, fault: Fault) -> None:
+        """From now on the fault does not happen any more."""
+        self._rule(fault).armed = 0
+
+    def met(self, fault: Fault) -> int:
+        """How often the fault has happened."""
+        return self._rule(fault).met
+
+    def seen(self, fault: Fault) -> int:
+        """How many calls of its family were made while it was armed."""
+        return self._rule(fault).seen
+
+    def hits(self, fault: Fault) -> int:
+        """How often the number of a parked close() was given to another client meanwhile."""
+        return self._rule(fault).hits
+
+    def released(self, fault: Fault) -> int:
+        """How many threads have gone on after a parked close()."""
+        return self._rule(fault).released
+
+    def calls(self) -> list[Call]:
+        """The latest calls in the order in which they began."""
+        return sorted(self._calls(), key=lambda call: call.began)
+
+    def _calls(self) -> Iterator[Call]:
+        for raw in self._page.calls[: min(self._page.calls_len, CALLS)]:
+            if raw.state:
+                ended = raw.ended / 1e9 if raw.state == CALL_ENDED else 0.0
+                data = bytes(memoryview(raw).cast("B")[_Call.data.offset : _Call.data.offset + raw.size])
+                yield Call(raw.began / 1e9, ended, raw.thread, FUNCTIONS[raw.function], raw.fd, raw.asked, raw.result,
+                           errors.errorcode.get(raw.error, "") if raw.result < 0 else "", bool(raw.fault), data, raw.origin)
+
+    def close(self) -> None:
+        """Removes the file."""
+        self.path.unlink(missing_ok=True)
+
+
+def compile_object(out: Path) -> Path:
+    """Compiles the instrument to `out`, unless that is newer than its sources; returns `out`."""
+    sources = [HERE / "instrument.c", HERE / "instrument.h"]
+    if not out.is_file() or out.stat().st_mtime < max(s.stat().st_mtime for s in sources):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        new = out.with_suffix(f".{os.getpid()}.{time.monotonic_ns()}.o")
+        subprocess.run(["gcc", "-std=gnu17", "-O1", "-g", "-fno-omit-frame-pointer", "-fno-tree-loop-distribute-patterns",
+                        "-U_FORTIFY_SOURCE", "-c", str(sources[0]), "-o", str(new)], check=True, capture_output=True)
+        new.replace(out)
+    return out
+
+
+def source_lines(program: Path, addresses: set[int]) -> dict[int, str]:
+    """Where in the source the calls of the trace stand: address to "framing.c:41" (addr2line(1))."""
+    known = sorted(a for a in addresses if a)
+    if not known:
+        return {}
+    # The address is the one to which the call returns; the call itself ends one byte before.
+    made = subprocess.run(["addr2line", "-e", str(program), *(hex(a - 1) for a in known)], capture_output=True, text=True, check=False)
+    names = (Path(line.partition(" ")[0]).name for line in made.stdout.splitlines())
+    return {address: name for address, name in zip(known, names) if not name.startswith("?")}
