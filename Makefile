@@ -120,15 +120,33 @@ grade:
 	    --stage "$(STAGE)" --only "$(ONLY)" \
 	    $(if $(OUT),--out $(OUT)) $(base_option)
 
-##   make rubric            write the points into the handouts
-.PHONY: rubric
-rubric:
-	@$(kit)/grader/run rubric
+##   make hint CHECK=id     the next hint of a check
+##   make debug CHECK=id    its program under gdb, with the check at the other end
+CHECK ?=
+.PHONY: hint debug
+hint debug:
+	@$(kit)/grader/run $@ "$(CHECK)"
 
-##   make test              the kit's own tests: the whole gate
+##
+## The kit itself
+##   make test              its own tests: the whole gate
 .PHONY: test
 test:
 	@$(kit)/grader/run selftest
+
+##   make matrix            every known mistake and unusual program, graded
+##   make soak              gradings repeated; prints every verdict that differed
+##     RUNS=n LOAD=m          n times, beside m busy processes
+##   make texts             write what is made of the checks: rubrics, checks.md
+RUNS ?= 1
+LOAD ?= 0
+.PHONY: matrix soak texts
+matrix:
+	@$(kit)/grader/run matrix --runs $(RUNS) --load $(LOAD) --only "$(ONLY)"
+soak:
+	@$(kit)/grader/run soak --runs $(RUNS) --load $(LOAD)
+texts:
+	@$(kit)/grader/run texts
 
 ##
 ## Lecture

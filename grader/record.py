@@ -6,6 +6,7 @@ import json
 import os
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -46,14 +47,14 @@ class Record:
     _started: float = field(default_factory=time.monotonic)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def add(self, specs: list[Spec], rerun: str) -> None:
-        """Enters these checks as "not run" and writes the file."""
+    def add(self, specs: list[Spec], rerun: str, named: Callable[[Spec], bool]) -> None:
+        """Enters these checks as "not run" and writes the file. `named` tells those that were asked for."""
         for spec in specs:
             self.checks[spec.id] = {
                 "id": spec.id, "stage": spec.stage, "title": spec.title, "lesson": spec.lesson,
                 "verdict": "not run", "points": 0.0, "max_points": spec.points, "todo": spec.todo,
                 "cause": "", "difference": None, "pattern": "", "state": [], "hints": list(spec.hints), "events": [],
-                "rerun": rerun + spec.id, "seconds": 0.0,
+                "rerun": rerun + spec.id, "named": named(spec), "seconds": 0.0,
             }
         self.write()
 

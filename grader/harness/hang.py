@@ -183,7 +183,7 @@ def _never_accepted(lab: Lab, program: Program, threads: list[Thread]) -> str:
     busy = f", which waits in {first.call}() for {first.peer.name}" if first.peer else ""
     if first.call == "pthread_join":
         busy = ", which waits for another thread to end"
-    return f"{peer.name.capitalize()} was never accepted: accept() is the work of thread {first.number}{busy}."
+    return f"{peer.name[0].upper()}{peer.name[1:]} was never accepted: accept() is the work of thread {first.number}{busy}."
 
 
 def _lock_of_a_waiting_thread(lab: Lab, program: Program, threads: list[Thread]) -> str:

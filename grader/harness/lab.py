@@ -72,6 +72,7 @@ class Lab:
     patience: float = 1.0
     logs: str = "."
     traced: bool = False
+    held: bool = False  # programs halt before main(), for a debugger
     events: list[Event] = field(default_factory=list)
     programs: list[Program] = field(default_factory=list)
     peers: list[Peer] = field(default_factory=list)
@@ -135,6 +136,8 @@ class Lab:
         path = self.build.program(self.stage, role, variant, wrapped=faults is not None)
         if faults is not None:
             options["instrument"] = Instrument(self._scratch_path("calls"), list(faults))
+        if self.held:
+            options["env"] = {**(options.get("env") or {}), "RELAYLAB_DEBUG": "1"}
         program = Program(self, role, str(path), arguments, **options)
         self.programs.append(program)
         return program
@@ -178,7 +181,7 @@ class Lab:
         self.sockets.append(listener)
         return listener
 
-    def accept(self, listener: socket.socket, name: str = "server", seconds: float = DEADLINE, cause: str = "") -> Peer:
+    def accept(self, listener: socket.socket, name: str = "the server", seconds: float = DEADLINE, cause: str = "") -> Peer:
         """The next connection of a student's client to `listener`."""
         found: list[socket.socket] = []
 

@@ -5,10 +5,12 @@ Knows bytes only; knows nothing of sockets. The rules are those of handouts/prot
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 BODY_MAX = 4096
 END = b"DONE"
+_AMBIGUOUS = re.compile(r"\\[0nrtx\n\r\t\0\"]")
 
 
 def encode(body: bytes) -> bytes:
@@ -62,7 +64,8 @@ class Decoder:
 def show(data: bytes, limit: int = 64) -> str:
     """`data` as one quoted, printable line, cut in the middle beyond `limit` bytes.
 
-    Valid UTF-8 letters stay readable; every other byte is written as an escape.
+    Valid UTF-8 letters stay readable; every other byte is written as an escape. The backslashes
+    of the protocol stay single, unless one of them could be taken for such an escape.
     """
     if len(data) > limit:
         half = limit // 2
@@ -70,6 +73,8 @@ def show(data: bytes, limit: int = 64) -> str:
         return f"{show(data[:half])} ... {left} bytes ... {show(data[-half:])}"
     text = data.decode("utf-8", "backslashreplace")
     names = {"\n": "\\n", "\r": "\\r", "\t": "\\t", "\0": "\\0", '"': '\\"'}
+    if _AMBIGUOUS.search(text):
+        names["\\"] = "\\\\"
     quoted = "".join(
         names.get(c) or (c if c.isprintable() else f"\\x{ord(c):02x}") for c in text
     )

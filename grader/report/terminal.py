@@ -2,31 +2,46 @@
 
 from __future__ import annotations
 
+import textwrap
+
 from rich.console import Console
-from rich.markup import escape
-from rich.padding import Padding
 from rich.text import Text
 
 from ..check import STAGE_TITLES
 
-MAX_EVENT_LINES = 14
+WIDTH, HEIGHT = 100, 24  # of one failure, at most
+FEWEST_EVENTS = 4
+FIRST_EVENTS = 2  # that stay when the middle is left out
 SHOWN_FAILURES = 3
+INDENT = "   "
+BAD = ("failed", "grader error", "unstable")
+_STYLES = {"title": "bold", "mark": "bold red", "cause": "", "event": "dim", "call": "dim italic", "state": "", "pattern": "bold", "foot": "cyan"}
 
 
 def summary(record: dict, console: Console, *, failures: int = SHOWN_FAILURES) -> None:
-    """Prints each stage's count and the first `failures` failures in full."""
+    """Prints each stage's count, the likely mistake, the first `failures` failures in full, and advice."""
     for stage, title in STAGE_TITLES.items():
         checks = [c for c in record["checks"] if c["stage"] == stage]
         if checks:
             _stage_line(stage, title, checks, console)
-    bad = [c for c in record["checks"] if c["verdict"] in ("failed", "grader error", "unstable")]
+    _likely(record, console)
+    bad = [c for c in record["checks"] if c["verdict"] in BAD]
     for check in bad[:failures]:
         console.print()
         failure(check, console)
     if len(bad) > failures:
-        console.print(f"\n{len(bad) - failures} more failed:", style="bold")
+        console.print(f"\n{len(bad) - failures} more:", style="bold")
         for check in bad[failures:]:
-            console.print(Padding(Text(f"{check['id']}  {check['title']}", overflow="ellipsis", no_wrap=True), (0, 0, 0, 3)))
+            _line(f"{INDENT}{check['id']:<34} {check['title']}", console)
+    for found in record.get("advice", []):
+        _line(f"advice, no points: {found['file']}:{found['line']}: {found['text']}", console, "yellow")
+
+
+def _likely(record: dict, console: Console) -> None:
+    if likely := record.get("likely"):
+        console.print()
+        console.print(Text(f"This pattern of failures usually means: {likely['says']}", style="bold"))
+        console.print(Text(f"Look at {likely['look']}"))
 
 
 def _stage_line(stage: int, title: str, checks: list[dict], console: Console) -> None:
@@ -39,28 +54,111 @@ def _stage_line(stage: int, title: str, checks: list[dict], console: Console) ->
     console.print(Text(f"stage {stage}  {title:<9}{points:>6g} of {most:g} points   {words}", style=style))
 
 
+def _line(text: str, console: Console, style: str = "") -> None:
+    console.print(Text(_cut(text, console.width), style=style), soft_wrap=True)
+
+
 def failure(check: dict, console: Console) -> None:
-    """Prints one failed check: cause, exchange, hint and how to run it again."""
-    todo = f"TODO {check['todo']}" if check["todo"] else ""
-    console.print(f"[bold red]x[/]  [bold]{escape(check['title'])}[/]   [dim]{todo}[/]")
-    console.print(Padding(Text(check["cause"]), (1, 0, 1, 3)))
-    for line in event_lines(check["events"]):
-        console.print(Padding(Text(line, overflow="ellipsis", no_wrap=True), (0, 0, 0, 3)))
-    if check["hints"]:
-        console.print(Padding(Text(f"hint     {check['hints'][0]}"), (1, 0, 0, 3)))
-    console.print(Padding(Text(f"again    {check['rerun']}"), (0, 0, 0, 3)))
+    """Prints one failed check."""
+    for style, line in screen(check, min(console.width, WIDTH)):
+        console.print(Text(line, style=_STYLES[style]), soft_wrap=True)
 
 
-def event_lines(events: list[dict]) -> list[str]:
-    """The exchange in order, the middle left out when it is long."""
-    lines = [_event_line(e) for e in events]
-    if len(lines) > MAX_EVENT_LINES:
-        head = MAX_EVENT_LINES // 2
-        left = len(lines) - MAX_EVENT_LINES + 1
-        lines[head : head + left] = [f"         ... {left} more lines, all in the record ..."]
+def screen(check: dict, width: int = WIDTH) -> list[tuple[str, str]]:
+    """One failure as lines of at most `width` columns, at most HEIGHT of them, each with its style.
+
+    The cause; expected and got around the first wrong byte; the exchange; what the program was
+    doing; the hint and the commands. The exchange gets the lines that the others leave.
+    """
+    head = [("title", _title(check, width)), ("title", "")]
+    head += _wrapped("cause", check["cause"], width, 4)
+    comparison = _comparison(check["difference"])
+    state = _wrapped("pattern", check["pattern"], width, 2)
+    for sentence in check["state"][:4]:
+        state += _wrapped("state", sentence, width, 2)
+    foot = _foot(check, width)
+    blanks = 1 + bool(comparison) + bool(check["events"]) + bool(state)
+    room = HEIGHT - len(head) - len(comparison) - len(state) - len(foot) - blanks
+    if room < FEWEST_EVENTS:
+        state = state[: max(1, len(state) - FEWEST_EVENTS + room)]
+    exchange = event_lines(check["events"], max(room, FEWEST_EVENTS), width - len(INDENT))
+    lines = list(head)
+    for part in (comparison, exchange, state, foot):
+        if part:
+            lines += [("cause", ""), *part]
     return lines
 
 
-def _event_line(event: dict) -> str:
-    size = f"  {event['size']} bytes" if event["size"] > 8 else ""
-    return f"{event['seconds']:7.3f}  {event['who']:<14} {event['what']} {event['data']}{size}".rstrip()
+def _title(check: dict, width: int) -> str:
+    todo = f"TODO {check['todo']}" if check["todo"] else ""
+    mark = {"failed": "x", "unstable": "?", "grader error": "!"}.get(check["verdict"], "x")
+    title = _cut(f"{mark}  {check['title']}", width - len(todo) - 2)
+    return f"{title}{todo:>{width - len(title)}}" if todo else title
+
+
+def _wrapped(style: str, text: str, width: int, most: int) -> list[tuple[str, str]]:
+    lines = textwrap.wrap(text, width - len(INDENT), max_lines=most, placeholder=" ...", break_on_hyphens=False)
+    return [(style, INDENT + line) for line in lines]
+
+
+def _comparison(difference: dict | None) -> list[tuple[str, str]]:
+    if not difference:
+        return []
+    label = f"{INDENT}expected  "
+    marker = " " * (len(label) + difference["column"]) + f"^ byte {difference['byte']} is the first that differs"
+    return [("cause", label + difference["expected"]), ("cause", f"{INDENT}got       {difference['got']}"), ("mark", marker)]
+
+
+def _foot(check: dict, width: int) -> list[tuple[str, str]]:
+    lines = []
+    if check["hints"]:
+        lead = f"hint 1/{len(check['hints'])}  "
+        wrapped = textwrap.wrap(check["hints"][0], width - len(INDENT) - len(lead), max_lines=2, placeholder=" ...")
+        lines += [("foot", INDENT + (lead if not i else " " * len(lead)) + text) for i, text in enumerate(wrapped)]
+    lines.append(("foot", f"{INDENT}again     {check['rerun']}"))
+    if check["rerun"].startswith("make check"):
+        lines.append(("foot", f"{INDENT}more      make hint CHECK={check['id']}    make debug CHECK={check['id']}"))
+    return lines
+
+
+# -- the exchange -------------------------------------------------------------------
+
+
+def event_lines(events: list[dict], most: int, width: int) -> list[tuple[str, str]]:
+    """The exchange in order, at most `most` lines. The program's own calls stand only where there is room."""
+    chosen = events if len(events) <= most else [e for e in events if not e["thread"] or "injected" in e["what"]]
+    lines = _formatted(chosen, width)
+    if len(lines) > most:
+        left = len(lines) - most + 1
+        lines[FIRST_EVENTS : FIRST_EVENTS + left] = [("event", f"{INDENT}        ... {left} more, all in the record ...")]
+    return lines
+
+
+def _formatted(events: list[dict], width: int) -> list[tuple[str, str]]:
+    names = [_who(event) for event in events if not event["thread"]]
+    column = min(max(map(len, names), default=0), 34)
+    threads = {event["thread"] for event in events} - {0}
+    return [("call" if e["thread"] else "event", INDENT + (_call(e, column, len(threads) > 1, width) if e["thread"] else _event(e, column, width)))
+            for e in events]
+
+
+def _who(event: dict) -> str:
+    return f"{event['who']} -> {event['to']}" if event["to"] else event["who"]
+
+
+def _event(event: dict, column: int, width: int) -> str:
+    size = f"  {event['size']} bytes" if event["size"] else ""
+    text = f"{event['what']} {event['data']}".strip()
+    start = f"{event['seconds']:7.3f}  {_who(event):<{column}}  "
+    return start + _cut(text, width - len(start) - len(size)) + size
+
+
+def _call(event: dict, column: int, several: bool, width: int) -> str:
+    thread = f"thread {event['thread']}: " if several else ""
+    where = f"  {event['where']}" if event["where"] else ""
+    start = f"{event['seconds']:7.3f}  {'':<{column}}  "
+    return start + _cut(thread + event["what"], width - len(start) - len(where)) + where
+
+
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else text[: max(0, width - 3)] + "..."

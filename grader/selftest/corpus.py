@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import tomllib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +17,6 @@ from pathlib import Path
 from grader.harness.build import KIT, STAGES
 
 HERE = Path(__file__).parent
-MISTAKES = HERE.parent / "mistakes"
 
 
 @dataclass(frozen=True)
@@ -79,11 +77,6 @@ def variants() -> list[Patch]:
     """All correct but unusual programs, by name."""
     return [Patch(path) for path in sorted(HERE.glob("variants/*.patch"))]
 
-
-def mistakes() -> dict[str, dict[str, str]]:
-    """What is said of each class of mistakes: `says` and `look`."""
-    return {key: words for path in sorted(MISTAKES.glob("*.toml"))
-            for key, words in tomllib.loads(path.read_text(encoding="utf-8")).items()}
 
 
 def apply(patch: Patch, target: Path) -> Path:

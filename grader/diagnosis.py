@@ -1,0 +1,146 @@
+"""Which known mistake does a pattern of failures look like?
+
+`make matrix` grades every mutant and keeps in matrix.json which checks failed and why: the
+signature of its mistake. A submission's first stage with failures is compared with the signatures
+of that stage. What two patterns have in common counts the more, the fewer mutants have it
+(inverse document frequency). Only a clear match is told; otherwise nothing is.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import tomllib
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+HERE = Path(__file__).parent
+MATRIX = HERE / "matrix.json"
+# A match is told if it is at least this good, and this much better than the best other mistake.
+# `make matrix` prints how often it is then right, each mutant left out of the comparison in turn.
+GOOD, BETTER = 0.35, 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """What a mutant of a mistake looks like in its stage: the features of its failures, and what was not judged."""
+
+    id: str
+    mistake: str
+    stage: int
+    features: frozenset[str]
+    unjudged: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """How much a pattern looks like a mistake, 0 to 1, and how much more than like the next one."""
+
+    mistake: str
+    score: float
+    lead: float
+
+    @property
+    def clear(self) -> bool:
+        return self.score >= GOOD and self.lead >= BETTER
+
+
+@cache
+def mistakes() -> dict[str, dict[str, str]]:
+    """What is said of each class of mistakes: `says` and `look`."""
+    return {key: words for path in sorted((HERE / "mistakes").glob("*.toml"))
+            for key, words in tomllib.loads(path.read_text(encoding="utf-8")).items()}
+
+
+def likely_mistake(record: dict) -> dict | None:
+    """The mistake that the record's failures clearly look like, with what is said of it; or None."""
+    stage = next((c["stage"] for c in record["checks"] if c["verdict"] == "failed"), None)
+    if stage is None:
+        return None
+    match = best_match(signature("", "", stage, record["checks"]), known())
+    if match is None or not match.clear or match.mistake not in mistakes():
+        return None
+    return {"mistake": match.mistake, "score": round(match.score, 2), **mistakes()[match.mistake]}
+
+
+def signature(id: str, mistake: str, stage: int, checks: Iterable[dict]) -> Signature:
+    """Makes a signature of the checks of one stage, as they stand in a record."""
+    features, unjudged = set(), set()
+    for check in checks:
+        if check["stage"] != stage:
+            continue
+        if check["verdict"] == "failed":
+            features |= {check["id"], f"{check['id']}|{_kind(check['cause'])}", f"{check['id']}|{_kind(check['pattern'])}"}
+        elif check["verdict"] != "passed":
+            unjudged.add(check["id"])
+    return Signature(id, mistake, stage, frozenset(features), frozenset(unjudged))
+
+
+def _kind(cause: str) -> str:
+    """A cause without what differs between two students: quoted bytes, numbers, names of functions and lines."""
+    words = re.sub(r'"(?:[^"\\]|\\.)*"', '"', cause)
+    words = re.sub(r"\S+\(\) at \S+", "a function", words)
+    return re.sub(r"\d+(\.\d+)?", "#", words)
+
+
+@cache
+def known() -> tuple[Signature, ...]:
+    """The signatures of all mutants."""
+    if not MATRIX.is_file():
+        return ()
+    matrix = json.loads(MATRIX.read_text(encoding="utf-8"))
+    return tuple(signature(id, row["mistake"], row["stage"], row["checks"]) for id, row in matrix["mutants"].items())
+
+
+def best_match(pattern: Signature, signatures: Iterable[Signature]) -> Match | None:
+    """The mistake whose most similar signature is the most similar of all."""
+    comparable = [s for s in signatures if s.stage == pattern.stage and s.id != pattern.id]
+    weights = _weights(comparable)
+    scores: dict[str, float] = {}
+    for other in comparable:
+        scores[other.mistake] = max(scores.get(other.mistake, 0.0), _similarity(pattern, other, weights))
+    ranked = sorted(scores.items(), key=lambda item: -item[1])
+    if not ranked:
+        return None
+    return Match(ranked[0][0], ranked[0][1], ranked[0][1] - (ranked[1][1] if len(ranked) > 1 else 0.0))
+
+
+def _weights(signatures: list[Signature]) -> dict[str, float]:
+    count = Counter(feature for s in signatures for feature in s.features)
+    return {feature: math.log(1 + len(signatures) / n) for feature, n in count.items()}
+
+
+def _similarity(one: Signature, other: Signature, weights: dict[str, float]) -> float:
+    """Weighted Jaccard index over the checks that were judged in both."""
+    unjudged = one.unjudged | other.unjudged
+    rare = math.log(1 + len(weights))
+
+    def weight(features: frozenset[str]) -> float:
+        return sum(weights.get(f, rare) for f in features if f.partition("|")[0] not in unjudged)
+
+    either = weight(one.features | other.features)
+    return weight(one.features & other.features) / either if either else 0.0
+
+
+def leave_one_out(signatures: Iterable[Signature]) -> Counter[str]:
+    """Matches each signature against all others: how often `right`, `wrong` or `silent`.
+
+    `first` counts where the right mistake was the best match, told or not; `alone` the mistakes with a
+    single mutant, which cannot be right.
+    """
+    signatures = list(signatures)
+    result: Counter[str] = Counter()
+    for left_out in signatures:
+        match = best_match(left_out, signatures)
+        same = [s for s in signatures if s.mistake == left_out.mistake and s.stage == left_out.stage]
+        result["alone"] += len(same) == 1
+        result["first"] += match is not None and match.mistake == left_out.mistake
+        if match is None or not match.clear:
+            result["silent"] += 1
+        else:
+            result["right" if match.mistake == left_out.mistake else "wrong"] += 1
+    return result

@@ -1,0 +1,165 @@
+"""One grading run as a pytest plugin: reported in order, executed side by side.
+
+A check mostly waits for a student's program, so a pool of threads executes all checks at
+once, while pytest's own loop goes through them in order and takes each result when it is
+ready. A check whose need has failed is "not reached". A check that failed is repeated once.
+Every verdict goes to the record.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from .check import Spec
+from .harness.build import Build
+from .harness.hang import State
+from .harness.lab import Failed, Lab
+from .harness.speed import patience
+from .record import COSTS_NOTHING, Outcome, Record
+
+# Causes that no repetition would change.
+FINAL = ("Not written yet", "Your server does not compile", "Your client does not compile")
+WORKERS = 24  # they wait; the work is done by the kernel and the students' programs
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Which checks are run. `only`: all these words are in the id, the title or the TODO number."""
+
+    stage: int | None = None
+    only: str = ""
+    quick: bool = False
+
+    def takes(self, spec: Spec) -> bool:
+        """True for what was asked for, and for the basic checks that it needs."""
+        if self.stage and spec.stage != self.stage:
+            return False
+        if self.only:
+            return self.names(spec) or (spec.id.endswith(".basic") and self._names_stage_of(spec))
+        return not (self.quick and spec.slow)
+
+    def names(self, spec: Spec) -> bool:
+        """True if the words of `only` name this check."""
+        text = f"{spec.id} {spec.title} {spec.todo}".lower().replace("_", " ")
+        return all(word in text for word in self._words())
+
+    def _names_stage_of(self, spec: Spec) -> bool:
+        named = [word for word in self._words() if word.startswith("stage")]
+        return not named or any(word.startswith(f"stage{spec.stage}") for word in named)
+
+    def _words(self) -> list[str]:
+        return self.only.lower().replace("_", " ").split()
+
+
+def _spec(item: pytest.Item) -> Spec:
+    return item.callspec.params["lab"]  # type: ignore[attr-defined]
+
+
+def _in_order_of_work(item: pytest.Item) -> tuple:
+    """By stage and TODO, what is special to the stage before what all stages share."""
+    spec = _spec(item)
+    return spec.stage, not spec.id.endswith(".basic"), spec.todo or "9", "common" in item.path.parts
+
+
+class Run:
+    """One grading run: the pool, the build and the record."""
+
+    def __init__(self, source: Path, out: Path, choice: Choice, base: Path | None, name: str, rerun: str, repeat: bool) -> None:
+        self.choice, self.out, self.name, self.rerun, self.repeat = choice, out, name, rerun, repeat
+        self.build = Build(source, out / "build", base)
+        self.record = Record(out / "record.json", name)
+        self.patience = patience()
+        self.items: dict[str, pytest.Item] = {}
+        self.futures: dict[str, Future[Outcome]] = {}
+        self.tools = threading.Semaphore(os.cpu_count() or 1)
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        items[:] = sorted((item for item in items if self.choice.takes(_spec(item))), key=_in_order_of_work)
+        self.items = {_spec(item).id: item for item in items}
+
+    @pytest.hookimpl(hookwrapper=True)
+    def pytest_runtestloop(self, session: pytest.Session):
+        if not self.items:
+            yield
+            return
+        self.record.add([_spec(item) for item in self.items.values()], self.rerun, self.choice.names)
+        pool = ThreadPoolExecutor(WORKERS)
+        # What others need goes first, then what takes long.
+        order = sorted(self.items, key=lambda id: (not id.endswith(".basic"), self._spec(id).tool, not self._spec(id).slow))
+        for id in order:
+            self.futures[id] = pool.submit(self._execute, id)
+        yield
+        pool.shutdown(wait=True, cancel_futures=True)
+        self.record.write()
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_pyfunc_call(self, pyfuncitem: pytest.Function) -> bool:
+        outcome = self.futures[_spec(pyfuncitem).id].result()
+        if outcome.verdict == "not reached":
+            pytest.skip(outcome.cause)
+        if outcome.verdict != "passed":
+            pytest.fail(f"{outcome.verdict}: {outcome.cause}", pytrace=False)
+        return True
+
+    def _spec(self, id: str) -> Spec:
+        return _spec(self.items[id])
+
+    def _execute(self, id: str) -> Outcome:
+        spec = self._spec(id)
+        if missing := self._missing_need(spec):
+            outcome = Outcome("not reached", missing)
+        else:
+            outcome = self._judge(spec)
+            if self.repeat and outcome.verdict == "failed" and not spec.tool and not outcome.cause.startswith(FINAL):
+                outcome = self._repeat(spec, outcome)
+        self.record.set(id, outcome)
+        return outcome
+
+    def _judge(self, spec: Spec, *, traced: bool = False) -> Outcome:
+        """Runs the check once. `traced`: with programs that tell of their calls."""
+        start = time.monotonic()
+        lab = Lab(spec.stage, self.build, self.patience, logs=str(self.out), traced=traced)
+
+        def outcome(verdict: str, cause: str = "", failure: Failed | None = None) -> Outcome:
+            state = failure.state if failure else State()
+            return Outcome(verdict, cause, failure.difference if failure else None, state.pattern, state.lines,
+                           [] if verdict == "passed" else lab.event_records(), time.monotonic() - start)
+
+        try:
+            with self.tools if spec.tool else nullcontext():
+                lab.started = start = time.monotonic()
+                self.items[spec.id].obj(lab)  # type: ignore[attr-defined]
+                lab.finish()
+        except Failed as failure:
+            return outcome("failed", failure.cause, failure)
+        except pytest.fail.Exception as failure:
+            return outcome("failed", str(failure.msg))
+        except pytest.skip.Exception as skipped:
+            return outcome("not reached", str(skipped.msg))
+        except Exception as error:
+            return outcome("grader error", f"{type(error).__name__}: {error}")
+        else:
+            return outcome("passed")
+        finally:
+            lab.close()
+
+    def _repeat(self, spec: Spec, first: Outcome) -> Outcome:
+        """Runs a failed check once more: its calls explain the failure, and luck shows itself."""
+        again = self._judge(spec, traced=True)
+        if again.verdict == "passed":
+            return replace(first, verdict="unstable", cause=f"It failed once and passed when repeated. The first time: {first.cause}")
+        return again if again.verdict == "failed" and not again.cause.startswith(FINAL) else first
+
+    def _missing_need(self, spec: Spec) -> str:
+        need = self.futures.get(spec.needs)
+        if need is None or need.result().verdict in COSTS_NOTHING:
+            return ""
+        return f"Not reached: it needs \"{self._spec(spec.needs).title}\" ({spec.needs})."

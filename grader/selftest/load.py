@@ -1,0 +1,35 @@
+"""Gradings of the corpus in processes of their own, and a machine made busy on purpose."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from grader.harness.build import KIT
+
+
+@contextmanager
+def busy(processes: int) -> Iterator[None]:
+    """Keeps so many processes spinning meanwhile."""
+    spinners = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(processes)]
+    try:
+        yield
+    finally:
+        for spinner in spinners:
+            spinner.kill()
+            spinner.wait()
+
+
+def grade(source: Path, out: Path, *, stage: int | None = None, only: str = "") -> dict:
+    """Grades `source` as `make grade` does; returns the record."""
+    command = [sys.executable, "-m", "grader", "grade", str(source), "--out", str(out), "--only", only]
+    command += ["--stage", str(stage)] if stage else []
+    made = subprocess.run(command, cwd=KIT, capture_output=True, text=True, check=False)
+    try:
+        return json.loads((out / "record.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RuntimeError(f"grading {source} gave no record: {made.stdout[-500:]}{made.stderr[-500:]}") from error

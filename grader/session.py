@@ -1,0 +1,80 @@
+"""Runs the checks with pytest: the one place that knows its command line."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+from collections.abc import Callable
+from difflib import get_close_matches
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from .advice import advice
+from .check import Spec
+from .diagnosis import likely_mistake
+from .execution import Choice, Run
+from .harness.build import KIT
+from .harness.lab import Lab
+
+PACKAGE = Path(__file__).parent
+_PYTEST = ["-p", "no:cacheprovider", "-c", str(PACKAGE / "pytest.ini"), "--rootdir", str(KIT)]
+
+
+def selftest(arguments: list[str]) -> int:
+    """Runs the kit's own tests; returns pytest's exit status."""
+    return pytest.main([str(PACKAGE / "selftest"), *_PYTEST, "-q", "--durations=5", *arguments])
+
+
+def all_specs() -> list[Spec]:
+    """Every check of every stage, in the order of the record."""
+    return sorted((spec for _function, spec in _checks()), key=lambda spec: spec.stage)
+
+
+def check_function(id: str) -> tuple[Callable[[Lab], None], Spec] | None:
+    """The function of a check and its Spec; None if there is no such check."""
+    return next((pair for pair in _checks() if pair[1].id == id), None)
+
+
+def similar(id: str) -> str:
+    """" Do you mean ...?" with the ids most like the one given, or nothing."""
+    near = get_close_matches(id, [spec.id for spec in all_specs()], 3, 0.5)
+    return f" Do you mean {' or '.join(near)}?" if near else ""
+
+
+@cache
+def _checks() -> tuple[tuple[Callable[[Lab], None], Spec], ...]:
+    class Collected:
+        found: tuple = ()
+
+        def pytest_collection_finish(self, session: pytest.Session) -> None:
+            self.found = tuple((item.obj, item.callspec.params["lab"]) for item in session.items)  # type: ignore[attr-defined]
+
+    collected = Collected()
+    pytest.main([str(PACKAGE / "checks"), *_PYTEST, "--collect-only", "-p", "no:terminal"], plugins=[collected])
+    return collected.found
+
+
+def run(source: Path, out: Path, choice: Choice = Choice(), *, base: Path | None = None, name: str = "",
+        rerun: str = "make check ONLY=", repeat: bool = True) -> dict:
+    """Runs the checks against the stage directories in `source`; returns the record, also in out/record.json.
+
+    `rerun` is the command that runs one check again, without its id. `repeat`: a check that failed is
+    run once more. Runs in one `out` wait for each other.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    path = out.resolve() / "record.json"
+    plan = Run(source.resolve(), out.resolve(), choice, base.resolve() if base else None, name or str(source), rerun, repeat)
+    with open(out / "lock", "w", encoding="ascii") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        path.unlink(missing_ok=True)
+        status = pytest.main([str(PACKAGE / "checks"), *_PYTEST, "-p", "no:terminal"], plugins=[plan])
+    if status == pytest.ExitCode.NO_TESTS_COLLECTED:
+        return {"checks": [], "score": 0, "max_score": 0, "seconds": 0}
+    if not path.is_file():
+        raise SystemExit(f"relaylab: the checks could not be run (pytest says {status!r})")
+    record = json.loads(path.read_text(encoding="utf-8"))
+    record["likely"], record["advice"] = likely_mistake(record), advice(source)
+    path.write_text(json.dumps(record, indent=1, ensure_ascii=False), encoding="utf-8")
+    return record
