@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from grader.__main__ import run
+from grader.execution import Choice
 from grader.selftest.corpus import Patch, apply, variants
+from grader.session import run
 
 
 @pytest.mark.parametrize("variant", variants(), ids=lambda v: v.id)
 def test_a_correct_variant_keeps_all_points(variant: Patch, tmp_path: Path) -> None:
     source = apply(variant, tmp_path / "submission")
-    record = run(source, tmp_path / "out", stage=variant.stages[0])
+    record = run(source, tmp_path / "out", Choice(variant.stages[0]))
     assert [(c["id"], c["cause"]) for c in record["checks"] if c["verdict"] != "passed"] == []

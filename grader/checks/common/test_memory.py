@@ -57,7 +57,7 @@ def test_the_client_uses_only_its_own_memory_and_gives_it_back(lab: Lab) -> None
     lab.require(not found, "In your client, " + " Also, ".join(found[:3]))
 
 
-@check("server.races", points={3: 1, 4: 0.5}, todo={3: "3.1", 4: "4.3"}, tool=True, hints=(
+@check("server.races", points={3: 1.5, 4: 1.25}, todo={3: "3.1", 4: "4.3"}, tool=True, hints=(
     "Two threads meet in the memory of the line that is named. Which lock should both hold?",
     "Look for variables that are shared: globals, statics, and what the argument of a thread points to.",
     "Reading needs the lock as well: what is read may be half changed.",

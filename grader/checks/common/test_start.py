@@ -20,7 +20,7 @@ def _expect_usage(lab: Lab, role: str, arguments: tuple[str, ...]) -> None:
     program.expect_error("usage")
 
 
-@check("server.usage", points={1: 0.5, 2: 0.25, 3: 0.5, 4: 0.25}, todo={1: "1.4", 2: "2.6", 3: "3.1", 4: "4.6"}, hints=USAGE_HINTS)
+@check("server.usage", points={1: 0.5, 2: 0.25, 3: 0.25, 4: 0.25}, todo={1: "1.4", 2: "2.6", 3: "3.1", 4: "4.6"}, hints=USAGE_HINTS)
 def test_the_server_refuses_wrong_arguments_with_a_usage_line(lab: Lab) -> None:
     """A program that was called wrongly says how to call it, and does nothing else."""
     for port in BAD_PORTS:

@@ -6,7 +6,6 @@ from grader.check import check
 from grader.checks.common.workload import send_too_long
 from grader.checks.stage2.bench import echo, text
 from grader.harness.lab import Lab
-from grader.harness.wire import encode
 
 
 @check("server.small_bodies", points={2: 0.25}, todo="2.3", hints=(

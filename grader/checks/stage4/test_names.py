@@ -36,7 +36,7 @@ def until_name_is_free(lab: Lab, peer: Peer, name: bytes, seconds: float) -> boo
     return lab.until(entered, seconds)
 
 
-@check("server.good_names", points={4: 0.5}, todo="4.2", hints=(
+@check("server.good_names", points={4: 0.25}, todo="4.2", hints=(
     "A name has 1 to 31 of A-Z, a-z, 0-9, _ and -.",))
 def test_every_name_that_is_allowed_can_be_entered(lab: Lab) -> None:
     """A rule says what is allowed, and all of that must work."""
@@ -144,7 +144,7 @@ def test_no_thread_comes_between_checking_a_name_and_entering_it(lab: Lab) -> No
                     f"Four clients asked for one name at once; {replies.count(b'OK')} of them got OK.")
 
 
-@check("server.name_free_at_BYE", points={4: 0.5}, todo="4.6", hints=(
+@check("server.name_free_at_BYE", points={4: 0.25}, todo="4.6", hints=(
     "In which order do you remove the name and send BYE?",))
 def test_a_name_is_free_when_BYE_arrives(lab: Lab) -> None:
     """Who has read BYE may rely on it."""
@@ -171,7 +171,7 @@ def test_a_name_is_free_soon_after_its_owner_has_vanished(lab: Lab) -> None:
     ask(other, b"NAME dora", b"OK")
 
 
-@check("server.who", points={4: 0.5}, todo="4.3", hints=(
+@check("server.who", points={4: 0.25}, todo="4.3", hints=(
     "OK, then each name after one space, in any order.",))
 def test_WHO_lists_exactly_the_names_in_the_table(lab: Lab) -> None:
     """The table can be looked at."""

@@ -1,0 +1,52 @@
+"""The five verdicts: what luck and the grader's own faults cost, which is nothing."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from grader.execution import Choice
+from grader.harness.build import KIT
+from grader.harness.lab import Lab
+from grader.session import run
+
+
+def _one(record: dict, id: str) -> dict:
+    return next(c for c in record["checks"] if c["id"] == id)
+
+
+def test_what_fails_once_and_passes_when_repeated_is_unstable_and_costs_nothing(tmp_path: Path) -> None:
+    source = tmp_path / "work"
+    shutil.copytree(KIT / "solutions", source)
+    server = source / "stage1_echo" / "server.c"
+    text = server.read_text()
+    assert text.count("    print_message(message, (size_t)len);\n") == 1
+    server.write_text("#include <fcntl.h>\n" + text.replace(
+        "    print_message(message, (size_t)len);\n",
+        '    print_message(message, (size_t)len);\n    if (open("seen", O_CREAT | O_EXCL, 0600) != -1)\n        return 0;\n'))
+    check = _one(run(source, tmp_path / "out", Choice(only="stage1.server.basic")), "stage1.server.basic")
+    assert check["verdict"] == "unstable" and check["points"] == check["max_points"]
+    assert check["cause"].startswith("It failed once and passed when repeated.")
+
+
+def test_an_error_of_the_grader_is_never_the_students_loss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_arguments, **_options):
+        raise RuntimeError("a bug of the grader")
+
+    monkeypatch.setattr(Lab, "connect", broken)
+    check = _one(run(KIT / "solutions", tmp_path, Choice(only="stage1.server.basic")), "stage1.server.basic")
+    assert check["verdict"] == "grader error" and check["points"] == check["max_points"]
+    assert "a bug of the grader" in check["cause"]
+
+
+def test_a_record_says_not_run_until_a_check_has_ended(tmp_path: Path) -> None:
+    from grader.check import Spec
+    from grader.record import Outcome, Record
+    spec = Spec("stage1.server.x", 1, "X", "lesson", 1.0, "", ("hint",), "", False, False)
+    record = Record(tmp_path / "record.json", "somebody")
+    record.add([spec], "make check ONLY=", lambda _spec: True)
+    assert record.as_dict()["checks"][0]["verdict"] == "not run" and record.as_dict()["score"] == 0
+    record.set(spec.id, Outcome("passed"))
+    assert record.as_dict()["score"] == 1.0
