@@ -145,15 +145,20 @@ def summary(program: Program, threads: list[Thread]) -> list[str]:
     if len(threads) == 1:
         return [f"Your {program.role} {threads[0].words(threads)}."]
     groups: dict[str, list[int]] = {}
-    for thread in threads:
+    for thread in sorted(threads, key=_interest):
         groups.setdefault(thread.words(threads), []).append(thread.number)
     lines = [f"Your {program.role} has {len(threads)} threads."]
     for words, numbers in list(groups.items())[:MOST_LINES]:
         who = f"Thread {numbers[0]}" if len(numbers) == 1 else f"{len(numbers)} threads (as {numbers[0]}): each"
         lines.append(f"{who} {words}.")
-    if len(groups) > MOST_LINES:
-        lines.append(f"{len(groups) - MOST_LINES} more threads do other things.")
+    if left := sum(len(numbers) for numbers in list(groups.values())[MOST_LINES:]):
+        lines.append(f"{left} more {'thread does' if left == 1 else 'threads do'} something else.")
     return lines
+
+
+def _interest(thread: Thread) -> tuple[bool, bool, bool]:
+    """Who waits for a lock or in a send() explains most, who waits for a next client least."""
+    return not thread.lock, thread.call not in SENDING, thread.call == "accept"
 
 
 # -- patterns ---------------------------------------------------------------------

@@ -15,7 +15,7 @@ HERE = Path(__file__).parent
 # What hangs, the check in which it does, the pattern, and a part of what is said of a thread.
 PATTERNS = [
     ("client_waits_for_a_greeting", "stage2.client.basic", "Both sides wait for the other to speak", "waits in recv() for the server (framing.c:"),
-    ("reads_until_the_client_closes", "stage2.server.basic", "It waits for the connection to end", "waits in recv() for client 1 (framing.c:"),
+    ("reads_until_the_client_closes", "stage2.server.basic", "It waits for the connection to end", "waits in recv() for client 1 (server.c:"),
     ("broken_match_is_not_looked_at_again", "stage2.server.near_misses", "It waits for more after DONE has come", "0 bytes unread"),
     ("joins_at_once", "stage3.server.silent_client", "The second client was never accepted", "waits in pthread_join() (server.c:"),
     ("lock_while_sending", "stage4.server.stuck_receiver_delays_nobody_else", "It waits for a lock that another thread keeps while it waits itself",
