@@ -11,8 +11,8 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections import Counter
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -27,7 +27,9 @@ from .record import COSTS_NOTHING, Outcome, Record
 
 # Causes that no repetition would change.
 FINAL = ("Not written yet", "Your server does not compile", "Your client does not compile")
-WORKERS = 24  # they wait; the work is done by the kernel and the students' programs
+# Of so many failures in a stage each is repeated. Who fails more often has no bad luck.
+REPEATED = 12
+WORKERS = 32  # they wait; the work is done by the kernel and the students' programs
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,14 +74,15 @@ def _in_order_of_work(item: pytest.Item) -> tuple:
 class Run:
     """One grading run: the pool, the build and the record."""
 
-    def __init__(self, source: Path, out: Path, choice: Choice, base: Path | None, name: str, rerun: str, repeat: bool) -> None:
-        self.choice, self.out, self.name, self.rerun, self.repeat = choice, out, name, rerun, repeat
+    def __init__(self, source: Path, out: Path, choice: Choice, base: Path | None, name: str, rerun: str) -> None:
+        self.choice, self.out, self.name, self.rerun = choice, out, name, rerun
         self.build = Build(source, out / "build", base)
         self.record = Record(out / "record.json", name)
         self.patience = patience()
         self.items: dict[str, pytest.Item] = {}
         self.futures: dict[str, Future[Outcome]] = {}
-        self.tools = threading.Semaphore(os.cpu_count() or 1)
+        self.repeated: Counter[int] = Counter()
+        self.processors = threading.Semaphore(os.cpu_count() or 1)
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         items[:] = sorted((item for item in items if self.choice.takes(_spec(item))), key=_in_order_of_work)
@@ -118,15 +121,21 @@ class Run:
             outcome = Outcome("not reached", missing)
         else:
             outcome = self._judge(spec)
-            if self.repeat and outcome.verdict == "failed" and not spec.tool and not outcome.cause.startswith(FINAL):
+            if outcome.verdict == "failed" and self._worth_repeating(spec, outcome):
                 outcome = self._repeat(spec, outcome)
         self.record.set(id, outcome)
         return outcome
 
+    def _worth_repeating(self, spec: Spec, outcome: Outcome) -> bool:
+        if spec.tool or outcome.cause.startswith(FINAL):
+            return False
+        self.repeated[spec.stage] += 1
+        return self.repeated[spec.stage] <= REPEATED
+
     def _judge(self, spec: Spec, *, traced: bool = False) -> Outcome:
         """Runs the check once. `traced`: with programs that tell of their calls."""
         start = time.monotonic()
-        lab = Lab(spec.stage, self.build, self.patience, logs=str(self.out), traced=traced)
+        lab = Lab(spec.stage, self.build, self.patience, logs=str(self.out), traced=traced, processors=self.processors)
 
         def outcome(verdict: str, cause: str = "", failure: Failed | None = None) -> Outcome:
             state = failure.state if failure else State()
@@ -134,10 +143,8 @@ class Run:
                            [] if verdict == "passed" else lab.event_records(), time.monotonic() - start)
 
         try:
-            with self.tools if spec.tool else nullcontext():
-                lab.started = start = time.monotonic()
-                self.items[spec.id].obj(lab)  # type: ignore[attr-defined]
-                lab.finish()
+            self.items[spec.id].obj(lab)  # type: ignore[attr-defined]
+            lab.finish()
         except Failed as failure:
             return outcome("failed", failure.cause, failure)
         except pytest.fail.Exception as failure:

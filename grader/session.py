@@ -57,15 +57,15 @@ def _checks() -> tuple[tuple[Callable[[Lab], None], Spec], ...]:
 
 
 def run(source: Path, out: Path, choice: Choice = Choice(), *, base: Path | None = None, name: str = "",
-        rerun: str = "make check ONLY=", repeat: bool = True) -> dict:
+        rerun: str = "make check ONLY=") -> dict:
     """Runs the checks against the stage directories in `source`; returns the record, also in out/record.json.
 
-    `rerun` is the command that runs one check again, without its id. `repeat`: a check that failed is
+    `rerun` is the command that runs one check again, without its id. A check that failed is
     run once more. Runs in one `out` wait for each other.
     """
     out.mkdir(parents=True, exist_ok=True)
     path = out.resolve() / "record.json"
-    plan = Run(source.resolve(), out.resolve(), choice, base.resolve() if base else None, name or str(source), rerun, repeat)
+    plan = Run(source.resolve(), out.resolve(), choice, base.resolve() if base else None, name or str(source), rerun)
     with open(out / "lock", "w", encoding="ascii") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         path.unlink(missing_ok=True)

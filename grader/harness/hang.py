@@ -24,6 +24,7 @@ SPINNING = 0.6  # of the time looked at
 LOOK = 0.25  # seconds for which a program is watched, or a probe's answer awaited
 RECEIVING = ("recv", "read", "recvmsg", "readv")
 SENDING = ("send", "write", "sendmsg", "writev")
+ABOUT_A_DESCRIPTOR = (*RECEIVING, *SENDING, "accept", "connect", "epoll_wait")
 MOST_LINES = 4
 
 
@@ -98,7 +99,7 @@ def look(lab: Lab, program: Program) -> list[Thread]:
             _look_at_lock(pid, thread, call, ids, function)
         elif call.call in ("poll", "ppoll"):
             thread.fds = _polled(pid, call)
-        elif call.call and call.arguments:
+        elif call.call in ABOUT_A_DESCRIPTOR:
             thread.fd = call.arguments[0]
             thread.peer = peers.get(kernel.socket_inode(pid, thread.fd))
         threads.append(thread)

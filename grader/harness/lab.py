@@ -11,6 +11,7 @@ import errno
 import os
 import selectors
 import socket
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -30,6 +31,7 @@ from .wire import Difference, show
 T = TypeVar("T")
 
 MAX_EVENTS = 5000
+SLOW_VARIANTS = ("asan", "tsan")
 KEPT_EVENTS = 200  # at each end, in the record
 
 
@@ -72,6 +74,7 @@ class Lab:
     patience: float = 1.0
     logs: str = "."
     traced: bool = False
+    processors: threading.Semaphore = field(default_factory=threading.Semaphore)  # for tools that keep one busy
     held: bool = False  # programs halt before main(), for a debugger
     events: list[Event] = field(default_factory=list)
     programs: list[Program] = field(default_factory=list)
@@ -83,6 +86,7 @@ class Lab:
     charged: float = 0.0  # seconds that have counted against deadlines so far
     timed_out: bool = False  # the last wait ended at its deadline
     waits_for: Peer | None = None  # the peer to which something is expected to come
+    has_processor: bool = False
     silent: bool = False  # nothing is noted any more
 
     # -- programs ---------------------------------------------------------------
@@ -133,6 +137,8 @@ class Lab:
         """Starts the stage's server or client with these arguments. `faults` are injected into its calls."""
         if faults is None and self.traced and variant == "plain" and not options.get("tool"):
             faults = ()
+        if options.get("tool") or variant in SLOW_VARIANTS:
+            self._take_processor()
         path = self.build.program(self.stage, role, variant, wrapped=faults is not None)
         if faults is not None:
             options["instrument"] = Instrument(self._scratch_path("calls"), list(faults))
@@ -141,6 +147,11 @@ class Lab:
         program = Program(self, role, str(path), arguments, **options)
         self.programs.append(program)
         return program
+
+    def _take_processor(self) -> None:
+        if not self.has_processor:
+            self.processors.acquire()
+            self.has_processor = True
 
     def require_met(self, program: Program, *faults: Fault) -> None:
         """Ends the check as not reached unless each fault has happened to the program."""
@@ -296,6 +307,8 @@ class Lab:
         for program in self.programs:
             program.end()
         self.selector.close()
+        if self.has_processor:
+            self.processors.release()
         for path in self.files:
             path.unlink(missing_ok=True)
 
