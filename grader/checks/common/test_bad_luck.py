@@ -53,9 +53,10 @@ def test_a_client_that_is_gone_before_accept_does_not_end_the_server(lab: Lab) -
 def test_a_failing_accept_neither_ends_the_server_nor_keeps_it_busy(lab: Lab) -> None:
     """No descriptor is free for a while. Who is connected goes on talking, who waits is served later.
 
-    From some moment on every accept() fails with EMFILE: two clients are connected by then, a third one waits. The
-    two must still be answered, and in half a second the server may use less than 0.2 s of CPU. When accept() works
-    again, the one that waits (unless it was closed) and a new client must be served.
+    When a first client has talked, every accept() that begins fails with EMFILE; the one that waits already lets a
+    second client in, and a third has to wait. The two must still be answered, and in half a second the server may
+    use less than 0.2 s of CPU. When accept() works again, the third (unless it was closed) and a new client must be
+    served.
     """
     fault = fail("accept", errno.EMFILE, last=0, armed=False)
     server = lab.server(faults=[fault])
