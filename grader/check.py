@@ -14,6 +14,7 @@ STAGE_TITLES = {1: "echo", 2: "framing", 3: "threads", 4: "relay"}
 class Spec:
     """One check of one stage, as the record and the rubric name it.
 
+    `lesson` is what a right program does and why, `procedure` what the check does and what must come back.
     `slow` marks what takes a second or more by its nature: valgrind, waiting for 5 s. `tool` marks
     those of them that keep a processor busy, of which only a few may run at once.
     """
@@ -22,6 +23,7 @@ class Spec:
     stage: int
     title: str
     lesson: str
+    procedure: str
     points: float
     todo: str
     hints: tuple[str, ...]
@@ -48,7 +50,8 @@ def check(id: str, *, points: dict[int, float], todo: str | dict[int, str] = "",
     `id` is "server.words" or "client.words"; the stage is put in front. `points` says for each
     stage in which the check is made how much it is worth. `needs` is the id (without the stage)
     of the check without which this one cannot be judged; by default the program's basic one.
-    The sentence for people is made of the function's name, the lesson is its docstring.
+    The sentence for people is made of the function's name. The first paragraph of its docstring is
+    the lesson, what follows the procedure. There are three hints, from a question to nearly the answer.
     """
     todos = todo if isinstance(todo, dict) else dict.fromkeys(points, todo)
 
@@ -64,11 +67,12 @@ def specs(function: Callable) -> list[Spec]:
     mark = function.check  # type: ignore[attr-defined]
     title = function.__name__.removeprefix("test_").replace("_", " ")
     title = title[0].upper() + title[1:]
+    lesson, _, procedure = (inspect.getdoc(function) or "").partition("\n\n")
     program = mark.id.split(".")[0]
     basic = f"{program}.basic"
     needs = mark.needs if mark.needs is not None else ("" if mark.id == basic else basic)
     return [
-        Spec(f"stage{stage}.{mark.id}", stage, title, inspect.getdoc(function) or "", points,
+        Spec(f"stage{stage}.{mark.id}", stage, title, " ".join(lesson.split()), " ".join(procedure.split()), points,
              mark.todo.get(stage, ""), mark.hints, f"stage{stage}.{needs}" if needs else "", mark.slow, mark.tool)
         for stage, points in mark.points.items()
     ]

@@ -13,6 +13,7 @@ from grader.harness.build import FILES, KIT, STAGES
 from grader.session import all_specs, run
 from grader.texts import generated
 
+MAX_HINT = 150  # characters
 SPECS = all_specs()
 C_FILES = sorted(str(p.relative_to(KIT)) for d in (*STAGES.values(), "solutions/*") for p in KIT.glob(f"{d}/*.[ch]"))
 
@@ -30,8 +31,10 @@ def test_there_are_enough_checks_and_no_two_have_the_same_id() -> None:
 
 @pytest.mark.parametrize("spec", SPECS, ids=lambda s: s.id)
 def test_a_check_teaches(spec) -> None:
-    """It has a lesson, a hint, points, and its need exists."""
-    assert spec.lesson and spec.hints and spec.points > 0
+    """It has a lesson, says what it does, has three hints and points, and its need exists."""
+    assert spec.lesson and spec.procedure and spec.points > 0
+    assert len(spec.hints) == 3
+    assert [hint for hint in spec.hints if len(hint) > MAX_HINT] == []
     assert not spec.needs or spec.needs in {s.id for s in SPECS}
 
 

@@ -34,7 +34,11 @@ def still_served(lab: Lab, peer: Peer) -> None:
     "After ECONNABORTED, simply call accept() again.",
 ))
 def test_a_client_that_is_gone_before_accept_does_not_end_the_server(lab: Lab) -> None:
-    """accept() fails with ECONNABORTED once; the next client is served."""
+    """accept() fails with ECONNABORTED once; the next client is served.
+
+    The server's first accept() fails with ECONNABORTED. Then a client connects and holds a short conversation: it
+    must get every answer, BYE to its QUIT, and the end of the connection.
+    """
     fault = fail("accept", errno.ECONNABORTED)
     server = lab.server(faults=[fault])
     end_conversation(converse(lab, server))
@@ -44,10 +48,16 @@ def test_a_client_that_is_gone_before_accept_does_not_end_the_server(lab: Lab) -
 @check("server.no_descriptor", points={3: 0.25, 4: 0.25}, todo={3: "3.3", 4: "4.6"}, hints=(
     "accept() fails with EMFILE while the client still waits in the queue: what happens if you call it again at once?",
     "A server without a free descriptor waits a little, lets the others talk, and then tries again.",
-    "poll(NULL, 0, 100) waits for 100 ms without using the processor.",
+    "Wait for a tenth of a second in a call that sleeps, poll() without descriptors for example, and go back to accept().",
 ))
 def test_a_failing_accept_neither_ends_the_server_nor_keeps_it_busy(lab: Lab) -> None:
-    """No descriptor is free for a while. Who is connected goes on talking, who waits is served later."""
+    """No descriptor is free for a while. Who is connected goes on talking, who waits is served later.
+
+    When a first client has talked, every accept() that begins fails with EMFILE; the one that waits already lets a
+    second client in, and a third has to wait. The two must still be answered, and in half a second the server may
+    use less than 0.2 s of CPU. When accept() works again, the third (unless it was closed) and a new client must be
+    served.
+    """
     fault = fail("accept", errno.EMFILE, last=0, armed=False)
     server = lab.server(faults=[fault])
     instrument = server.instrument
@@ -75,7 +85,12 @@ def test_a_failing_accept_neither_ends_the_server_nor_keeps_it_busy(lab: Lab) ->
     "Close that one connection, free what was made for it, and take the next client.",
 ))
 def test_a_thread_that_cannot_be_made_costs_one_client(lab: Lab) -> None:
-    """pthread_create() fails with EAGAIN once."""
+    """pthread_create() fails with EAGAIN once.
+
+    pthread_create() fails with EAGAIN once, for a client that has sent a message. A client that came before it must
+    still be answered. When the unlucky one has left, its descriptor must be closed within 2 seconds, and a new
+    client must get a whole conversation.
+    """
     fault = fail("thread", errno.EAGAIN, armed=False)
     server = lab.server(faults=[fault])
     steady = converse(lab, server)
@@ -96,9 +111,16 @@ def test_a_thread_that_cannot_be_made_costs_one_client(lab: Lab) -> None:
 @check("server.no_memory", points={3: 0.25, 4: 0.25}, todo={3: "3.3", 4: "4.6"}, hints=(
     "malloc() can return NULL. What does your program do with that pointer?",
     "The client for whom there is no memory can be refused; the others know nothing of it.",
+    "Look at the result of every allocation. On NULL give back what this client has already got, close it, take the next.",
 ))
 def test_a_lack_of_memory_costs_at_most_one_client(lab: Lab) -> None:
-    """One after the other, each of the allocations made for a new client fails once; then the whole machine is short of memory."""
+    """One after the other, each of the allocations made for a new client fails once; then the whole machine is short of
+    memory.
+
+    For six clients in turn one allocation fails: the first, the second, up to the sixth; then one more comes while
+    the process may not grow at all. What these clients get is not judged. A client that was there before must be
+    answered after each of them, and a new one at the end.
+    """
     faults = [fail("alloc", errno.ENOMEM, first=n, last=n, armed=False) for n in range(1, 7)]
     server = lab.server(faults=faults)
     steady = converse(lab, server)
@@ -134,7 +156,13 @@ def _limit_memory(server: Program) -> None:
     "Give each thread memory of its own, made before pthread_create() and given back by the thread.",
 ))
 def test_a_thread_may_start_late(lab: Lab) -> None:
-    """A new thread starts only when the accept loop has gone on to the next client. Each client keeps its own connection."""
+    """A new thread starts only when the accept loop has gone on to the next client. Each client keeps its own
+    connection.
+
+    Three clients connect and speak while the server is halted. When it runs again, each new thread is held until
+    the next pthread_create(), or until the accept loop has waited 0.3 s for another client. Each of the three must
+    get the answer to its own words, and then another one.
+    """
     fault = late_threads()
     server = lab.server(faults=[fault])
     server.stop()  # so that all of them are there before the first thread is made
@@ -158,7 +186,13 @@ def test_a_thread_may_start_late(lab: Lab) -> None:
     "Close exactly once, and as the last step: nobody may find or use the number after that.",
 ))
 def test_a_descriptor_that_is_closed_is_not_used_any_more(lab: Lab) -> None:
-    """The thread that closes a connection is held right behind close(), until a new client has got the same number."""
+    """The thread that closes a connection is held right behind close(), until a new client has got the same number.
+
+    A client leaves, once by closing and once with QUIT. The thread that closes its socket is held right behind
+    close(), while up to four new clients connect and one of them gets the number. Each must get the answers to its
+    own words and nothing else (in stage 4 somebody also writes to the name that has left), also after the held
+    thread has gone on.
+    """
     fault = parked_close()
     server = lab.server(faults=[fault])
     steady = converse(lab, server)

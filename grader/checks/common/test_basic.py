@@ -18,9 +18,13 @@ def basic_hints(by_hand: str) -> tuple[str, ...]:
 
 @check("server.basic", points={1: 0.5, 2: 0.25, 3: 1, 4: 0.5},
        todo={1: "1.5", 2: "2.6", 3: "3.2", 4: "4.7"},
-       hints=basic_hints("./server 5001, and in another terminal: printf hello | nc -N 127.0.0.1 5001"))
+       hints=basic_hints("./server 5001, and in another terminal a message piped to nc -N 127.0.0.1 5001"))
 def test_the_server_answers_one_message(lab: Lab) -> None:
-    """A server waits for a client, receives what it sends, and answers."""
+    """A server waits for a client, receives what it sends, and answers.
+
+    In stage 1 a client sends the bytes hello, in stages 2 and 3 the message hello: the same must come back, and the
+    line "received: hello" must appear on stdout. In stage 4 it sends NAME alice and must get OK.
+    """
     server = lab.server()
     peer = lab.connect(server)
     if lab.stage == 1:
@@ -40,7 +44,11 @@ def test_the_server_answers_one_message(lab: Lab) -> None:
 @check("client.basic", points={1: 0.5, 2: 0.25, 4: 0.5}, todo={1: "1.8", 2: "2.7", 4: "4.8"},
        hints=basic_hints("nc -l 127.0.0.1 5001, and the client in another terminal"))
 def test_the_client_sends_one_message_and_prints_the_reply(lab: Lab) -> None:
-    """A client connects, says something, and shows what comes back."""
+    """A client connects, says something, and shows what comes back.
+
+    The check plays the server. In stage 1 the client must send its MESSAGE hello and print "reply: world"; in stage
+    2 it must send the line hello that is typed and print world; in stage 4 it must send NAME alice and print OK.
+    """
     listener = lab.listen()
     if lab.stage == 1:
         client = lab.client(listener, "hello")

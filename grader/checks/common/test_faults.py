@@ -60,53 +60,84 @@ SHORT_SEND_HINTS = (
 
 @check("server.short_recv", points={2: 0.5, 3: 0.25, 4: 0.25}, todo={2: "2.3", 3: "3.2", 4: "4.6"}, hints=SHORT_RECV_HINTS)
 def test_recv_may_return_any_part_of_what_was_sent_to_the_server(lab: Lab) -> None:
-    """The kernel decides how much one recv() brings. Here each brings one byte, or three, or a few."""
+    """The kernel decides how much one recv() brings. Here each brings one byte, or three, or a few.
+
+    Three servers are started: recv() and read() bring at most 1 byte, at most 3 bytes, or 2, 1, 4 and 3 in turn. A
+    client sends messages of each kind (empty, with DONE, with a backslash, long, several at once) and QUIT. Every
+    answer must come back whole and in order, then BYE and the end.
+    """
     for sizes in SIZES:
         _serve(lab, short("recv", *sizes))
 
 
 @check("client.short_recv", points={2: 0.25, 4: 0.25}, todo={2: "2.4", 4: "4.8"}, hints=SHORT_RECV_HINTS)
 def test_recv_may_return_any_part_of_what_was_sent_to_the_client(lab: Lab) -> None:
-    """The client is a receiver, too: each recv() brings one byte, or three, or a few."""
+    """The client is a receiver, too: each recv() brings one byte, or three, or a few.
+
+    Three clients are started: recv() and read() bring at most 1 byte, at most 3 bytes, or 2, 1, 4 and 3 in turn.
+    Five lines are typed, and each reply must be printed whole. At the end of stdin QUIT must arrive; after BYE and
+    the close the exit status must be 0.
+    """
     for sizes in SIZES:
         _talk(lab, short("recv", *sizes))
 
 
 @check("server.short_send", points={2: 1, 3: 0.25, 4: 0.5}, todo={2: "2.1", 3: "3.2", 4: "4.4"}, hints=SHORT_SEND_HINTS)
 def test_send_may_take_only_a_part_of_what_the_server_gives_it(lab: Lab) -> None:
-    """A full send buffer takes a part. It happens rarely, so it is forgotten often."""
+    """A full send buffer takes a part. It happens rarely, so it is forgotten often.
+
+    Three servers are started: send() and write() take at most 1 byte, at most 3 bytes, or 2, 1, 4 and 3 in turn. A
+    client sends messages of each kind (empty, with DONE, with a backslash, long, several at once) and QUIT. Every
+    answer must arrive whole and in order, then BYE and the end.
+    """
     for sizes in SIZES:
         _serve(lab, short("send", *sizes))
 
 
 @check("client.short_send", points={2: 0.5, 4: 0.25}, todo={2: "2.1", 4: "4.8"}, hints=SHORT_SEND_HINTS)
 def test_send_may_take_only_a_part_of_what_the_client_gives_it(lab: Lab) -> None:
-    """What send() has not taken is still yours to send."""
+    """What send() has not taken is still yours to send.
+
+    Three clients are started: send() and write() take at most 1 byte, at most 3 bytes, or 2, 1, 4 and 3 in turn.
+    Five lines are typed; each must arrive whole, and its reply be printed. At the end of stdin QUIT must arrive;
+    after BYE and the close the exit status must be 0.
+    """
     for sizes in SIZES:
         _talk(lab, short("send", *sizes))
 
 
 EINTR_HINTS = (
     "A signal may interrupt any call that waits: it returns -1, and errno is EINTR. Was anything broken?",
-    "Nothing has happened in a call that was interrupted: simply make it again.",
-    "Look at every accept(), connect(), recv(), send() and poll(), also those in the given helpers that you wrote.",
+    "Nothing is lost when a call was interrupted: simply make it again. Where does your code give up instead?",
+    "Make each of them again: accept(), recv(), send(), poll(), connect() (EISCONN then means it is there), in all your files.",
 )
 
 
 @check("server.interrupted", points={2: 0.75, 3: 0.25, 4: 0.5}, todo={2: "2.1", 3: "3.1", 4: "4.5"}, hints=EINTR_HINTS)
 def test_an_interrupted_call_of_the_server_is_made_again(lab: Lab) -> None:
-    """A signal is no error. The first call of each kind, and then every third, is interrupted here."""
+    """A signal is no error. The first call of each kind, and then every third, is interrupted here.
+
+    The first, fourth, seventh ... call of each kind (accept, recv, send, poll and their relatives) returns -1 with
+    EINTR before it has done anything. A client holds a short conversation: every answer must come, then BYE to its
+    QUIT, and the end.
+    """
     _serve(lab, *map(interrupt, ("accept", "recv", "send", "poll")))
 
 
 @check("client.interrupted", points={2: 0.5, 4: 0.25}, todo={2: "1.6", 4: "4.8"}, hints=EINTR_HINTS)
 def test_an_interrupted_call_of_the_client_is_made_again(lab: Lab) -> None:
-    """Resizing a terminal's window is enough to interrupt a call. An interrupted connect() goes on by itself."""
+    """Resizing a terminal's window is enough to interrupt a call. An interrupted connect() goes on by itself.
+
+    The first, fourth, seventh ... call of each kind (connect, recv, send, poll and their relatives) returns -1 with
+    EINTR before it has done anything. Five lines are typed: each must arrive, and its reply be printed. At the end
+    of stdin QUIT must arrive; after BYE and the close the exit status must be 0.
+    """
     _talk(lab, *map(interrupt, ("connect", "recv", "send", "poll")))
 
 
 START_HINTS = (
     "Which of the calls before the first accept() or send() can fail? All of them. Is each result looked at?",
+    "After a failure nothing that follows makes sense. How does main() learn which call it was, and why?",
     "Print which call failed and strerror(errno) to stderr, and end with exit status 1.",
 )
 
@@ -124,14 +155,22 @@ def _expect_failed_start(lab: Lab, role: str, arguments: tuple[str, ...], family
 
 @check("server.failing_start", points={1: 0.5, 2: 0.25, 3: 0.25, 4: 0.25}, todo={1: "1.2", 2: "2.6", 3: "3.1", 4: "4.6"}, hints=START_HINTS)
 def test_a_call_that_fails_when_the_server_starts_is_named(lab: Lab) -> None:
-    """Every call can fail. A server that goes on nevertheless fails later, and nobody knows why."""
+    """Every call can fail. A server that goes on nevertheless fails later, and nobody knows why.
+
+    The server is started three times: socket() fails with EMFILE, bind() with EACCES, listen() with EADDRINUSE.
+    Each time a line on stderr must name the call or the reason, and the exit status must be 1.
+    """
     for family, error in (("socket", errno.EMFILE), ("bind", errno.EACCES), ("listen", errno.EADDRINUSE)):
         _expect_failed_start(lab, "server", (str(ports.take()),), family, error)
 
 
 @check("client.failing_start", points={1: 0.5, 2: 0.25, 4: 0.25}, todo={1: "1.6", 2: "2.7", 4: "4.8"}, hints=START_HINTS)
 def test_a_call_that_fails_when_the_client_starts_is_named(lab: Lab) -> None:
-    """Without a socket or a connection there is nothing to talk to."""
+    """Without a socket or a connection there is nothing to talk to.
+
+    The client is started twice: socket() fails with EMFILE, connect() with ETIMEDOUT. Each time a line on stderr
+    must name the call or the reason, and the exit status must be 1.
+    """
     for family, error in (("socket", errno.EMFILE), ("connect", errno.ETIMEDOUT)):
         where = lab.listen().getsockname()
         arguments = (*(first_arguments(lab) or ()), where[0], str(where[1]))
@@ -140,12 +179,18 @@ def test_a_call_that_fails_when_the_client_starts_is_named(lab: Lab) -> None:
 
 DEFAULT_HINTS = (
     "Which port and which address does the handout name for a program that is started without any?",
+    "What is argc when no argument is given, and what do argv[1] and argv[2] hold then?",
+    "Begin with the defaults in your variables, and replace each only if its argument is there.",
 )
 
 
 @check("server.defaults", points={1: 0.25, 2: 0.25, 3: 0.25, 4: 0.25}, todo={1: "1.4", 2: "2.6", 3: "3.1", 4: "4.6"}, hints=DEFAULT_HINTS)
 def test_a_server_without_arguments_listens_on_port_5000(lab: Lab) -> None:
-    """Defaults let two people start without a word. (Port 5000 is moved to a free one here.)"""
+    """Defaults let two people start without a word. (Port 5000 is moved to a free one here.)
+
+    The server is started without arguments, and where it binds port 5000 it gets a free port instead. It must
+    listen on that port of 127.0.0.1, and a client must get the answers of a short conversation.
+    """
     port = ports.take()
     server = lab.run("server", faults=[moved_port(5000, port)])
     server.address = ("127.0.0.1", port)
@@ -155,7 +200,11 @@ def test_a_server_without_arguments_listens_on_port_5000(lab: Lab) -> None:
 
 @check("client.defaults", points={1: 0.25, 2: 0.25, 4: 0.25}, todo={1: "1.7", 2: "2.7", 4: "4.8"}, hints=DEFAULT_HINTS)
 def test_a_client_without_a_port_connects_to_port_5000(lab: Lab) -> None:
-    """Host 127.0.0.1, port 5000, and in stage 1 the message hello. (Port 5000 is moved to a free one here.)"""
+    """Host 127.0.0.1, port 5000, and in stage 1 the message hello. (Port 5000 is moved to a free one here.)
+
+    The client is started without HOST and PORT (in stage 4 with its NAME), and where it connects to port 5000 it
+    reaches the server that the check plays. It must connect; in stage 1 hello must arrive, in stage 4 NAME alice.
+    """
     listener = lab.listen()
     lab.run("client", *(("alice",) if lab.stage == 4 else ()), faults=[moved_port(5000, listener.getsockname()[1])])
     peer = lab.accept(listener, cause="Started without a host and a port, your client should connect to 127.0.0.1 port 5000.")

@@ -38,7 +38,12 @@ def rehearse(lab: Lab, play: Callable[[Lab], object]) -> None:
 @check("server.memory", points={1: 0.5, 2: 0.25, 3: 1.25, 4: 0.5},
        todo={1: "1.5", 2: "2.6", 3: "3.2", 4: "4.1"}, hints=MEMORY_HINTS, tool=True)
 def test_the_server_uses_only_its_own_memory_and_gives_it_back(lab: Lab) -> None:
-    """valgrind watches each access of the server while clients come, talk and vanish."""
+    """valgrind watches each access of the server while clients come, talk and vanish.
+
+    Clients send messages of several kinds and sizes and leave in good and bad ways, first without valgrind and then
+    with it. In your code nothing may be used that is not the program's own or was never set, no memory may be lost,
+    and every answer must still come.
+    """
     rehearse(lab, lambda bench: workload.serve(bench, bench.server()))
     server = lab.server(**memory.valgrind(lab, memory.MEMCHECK))
     workload.serve(lab, server)
@@ -50,7 +55,12 @@ def test_the_server_uses_only_its_own_memory_and_gives_it_back(lab: Lab) -> None
 @check("client.memory", points={1: 0.5, 2: 0.25, 4: 0.5}, todo={1: "1.8", 2: "2.7", 4: "4.8"},
        hints=MEMORY_HINTS, tool=True)
 def test_the_client_uses_only_its_own_memory_and_gives_it_back(lab: Lab) -> None:
-    """valgrind watches each access of the client in a whole conversation."""
+    """valgrind watches each access of the client in a whole conversation.
+
+    The client holds a whole conversation, first without valgrind and then with it; from stage 2 on this includes an
+    empty line, DONE, 4096 bytes and a line that is too long. In your code nothing may be used that is not its own
+    or was never set, no memory may be lost, and the exit status must be 0.
+    """
     rehearse(lab, workload.talk)
     client = workload.talk(lab, **memory.valgrind(lab, memory.MEMCHECK))
     found = memory.findings(lab, client)
@@ -63,7 +73,12 @@ def test_the_client_uses_only_its_own_memory_and_gives_it_back(lab: Lab) -> None
     "Reading needs the lock as well: what is read may be half changed.",
 ))
 def test_no_two_threads_use_the_same_memory_without_a_lock(lab: Lab) -> None:
-    """A race may show once in a thousand runs; ThreadSanitizer sees it in the first."""
+    """A race may show once in a thousand runs; ThreadSanitizer sees it in the first.
+
+    The server is built with ThreadSanitizer, and a thread that gives back a lock pauses for 2 ms (the first 300
+    times). Several clients talk at once (in stage 4 to each other), break rules and leave. No report may name a
+    line of your code.
+    """
     rehearse(lab, lambda bench: workload.serve(bench, bench.server()))
     # A thread that has given back a lock is delayed: otherwise the order in which the threads
     # happen to take their locks can make a race look like an orderly hand-over.
@@ -85,7 +100,12 @@ BOUNDS_HINTS = (
 
 @check("server.bounds", points={1: 0.5, 2: 0.5, 3: 0.5, 4: 0.5}, todo={1: "1.5", 2: "2.3", 3: "3.2", 4: "4.2"}, hints=BOUNDS_HINTS, tool=True)
 def test_the_server_stays_within_its_memory_at_every_size(lab: Lab) -> None:
-    """AddressSanitizer watches the arrays, which valgrind cannot, with messages of every size around the limits."""
+    """AddressSanitizer watches the arrays, which valgrind cannot, with messages of every size around the limits.
+
+    The server is built with AddressSanitizer and UBSan. In stage 1 messages of 1 to 1000 bytes are sent; in stages
+    2 and 3 bodies of 0 to 4096 bytes, also full of backslashes or DONE; in stage 4 commands, names and texts of
+    such lengths, and 100 clients. Every answer must be right, and neither tool may report anything.
+    """
     rehearse(lab, lambda bench: workload.serve_sizes(bench, bench.server()))
     server = lab.server(**memory.ASAN)
     _watched(lab, lambda: workload.serve_sizes(lab, server))
@@ -93,7 +113,12 @@ def test_the_server_stays_within_its_memory_at_every_size(lab: Lab) -> None:
 
 @check("client.bounds", points={1: 0.25, 2: 0.25, 4: 0.25}, todo={1: "1.8", 2: "2.7", 4: "4.8"}, hints=BOUNDS_HINTS, tool=True)
 def test_the_client_stays_within_its_memory_at_every_size(lab: Lab) -> None:
-    """AddressSanitizer watches the arrays, with lines and replies of every size around the limits."""
+    """AddressSanitizer watches the arrays, with lines and replies of every size around the limits.
+
+    The client is built with AddressSanitizer and UBSan. In stage 1 messages and replies of 1 to 1000 bytes travel;
+    later lines and replies of 0 to 4096 bytes, and lines of up to 70000 bytes, which must not arrive. Neither tool
+    may report anything, and the exit status must be 0.
+    """
     rehearse(lab, workload.talk_sizes)
     _watched(lab, lambda: workload.talk_sizes(lab, **memory.ASAN))
 
@@ -125,7 +150,12 @@ DIRTY_HINTS = (
 
 @check("server.dirty_memory", points={1: 0.25, 2: 0.25, 3: 0.25, 4: 0.25}, todo={1: "1.5", 2: "2.3", 3: "3.2", 4: "4.6"}, hints=DIRTY_HINTS, slow=True)
 def test_the_server_does_not_rely_on_fresh_memory_being_zero(lab: Lab) -> None:
-    """All fresh memory has a pattern here, instead of the zeros that luck often leaves there."""
+    """All fresh memory has a pattern here, instead of the zeros that luck often leaves there.
+
+    The server is built so that local variables begin with a pattern, and malloc() fills with one what it gives.
+    Clients come, send messages of several kinds and sizes, and leave in good and bad ways. Every answer must be the
+    same as without the patterns.
+    """
     rehearse(lab, lambda bench: workload.serve(bench, bench.server()))
     try:
         workload.serve(lab, lab.server(**memory.DIRTY))
@@ -135,7 +165,12 @@ def test_the_server_does_not_rely_on_fresh_memory_being_zero(lab: Lab) -> None:
 
 @check("client.dirty_memory", points={1: 0.25, 2: 0.25, 4: 0.25}, todo={1: "1.8", 2: "2.7", 4: "4.8"}, hints=DIRTY_HINTS, slow=True)
 def test_the_client_does_not_rely_on_fresh_memory_being_zero(lab: Lab) -> None:
-    """All fresh memory has a pattern here, instead of the zeros that luck often leaves there."""
+    """All fresh memory has a pattern here, instead of the zeros that luck often leaves there.
+
+    The client is built so that local variables begin with a pattern, and malloc() fills with one what it gives. It
+    holds a whole conversation: what it sends must be the same as without the patterns, and the exit status must be
+    0.
+    """
     rehearse(lab, workload.talk)
     try:
         workload.talk(lab, **memory.DIRTY)

@@ -34,7 +34,12 @@ def _serve_one(lab: Lab, server: Program, text: bytes = b"still here") -> Peer:
     "Sending to a connection that was reset raises SIGPIPE, which ends the program. See MSG_NOSIGNAL in send(2).",
 ))
 def test_a_client_that_vanishes_does_not_end_the_server(lab: Lab) -> None:
-    """Clients crash and networks break: at any moment, also before the answer."""
+    """Clients crash and networks break: at any moment, also before the answer.
+
+    Clients close or reset their connection at once, or after an answer. Two more send something while the server is
+    halted, half-close, and are closed or reset before it runs again. After these a new client must get its answer,
+    and the server must still run.
+    """
     server = lab.server()
     lab.connect(server).close()
     lab.connect(server).reset()
@@ -54,9 +59,15 @@ def test_a_client_that_vanishes_does_not_end_the_server(lab: Lab) -> None:
 @check("server.leaves_nothing", points={1: 0.75, 2: 0.5, 3: 1.25, 4: 0.5}, todo={1: "1.5", 2: "2.6", 3: "3.2", 4: "4.6"}, hints=(
     "Each accept() makes a descriptor. Where is it closed, on every path?",
     "Look at /proc/PID/fd while clients come and go.",
+    "What was made for a client is given back where its service ends: descriptor, memory, and the thread (joined or detached).",
 ))
 def test_nothing_is_left_of_two_hundred_past_clients(lab: Lab) -> None:
-    """A server runs for months: what it keeps of each client fills the machine one day."""
+    """A server runs for months: what it keeps of each client fills the machine one day.
+
+    200 clients come one after the other, get an answer each and close. Descriptors, threads and memory are counted,
+    and 200 more come. At most 2 seconds later the server may have no more descriptors and threads than before, less
+    than 1 MiB more memory, and fewer than 150 more mappings (a lost stack makes two).
+    """
     server = lab.server()
     for number in range(VISITORS):  # until malloc() and the thread stacks have their usual size
         _serve_one(lab, server, b"visitor %d" % number).close()
@@ -81,6 +92,7 @@ def test_nothing_is_left_of_two_hundred_past_clients(lab: Lab) -> None:
 IDLE_HINTS = (
     "Which call waits while there is nothing to do? If none does, the program asks again and again.",
     "What does your loop do when recv() or read() returns 0?",
+    "After the 0 that means the end, it returns 0 at once for ever: stop asking there. And never wait with MSG_DONTWAIT.",
 )
 
 
@@ -93,7 +105,11 @@ def _require_idle(lab: Lab, program: Program, when: str) -> None:
 
 @check("server.idle", points={1: 0.5, 2: 0.25, 3: 0.5, 4: 0.5}, todo={1: "1.5", 2: "2.4", 3: "3.2", 4: "4.6"}, hints=IDLE_HINTS, slow=True)
 def test_an_idle_server_uses_no_CPU(lab: Lab) -> None:
-    """A call that blocks costs nothing; a loop that asks again and again costs a whole core."""
+    """A call that blocks costs nothing; a loop that asks again and again costs a whole core.
+
+    Two clients come and leave at once, one of them with a reset. A third stays and is silent, from stage 2 on in
+    the middle of a message. During one second the server may use less than 0.3 s of CPU.
+    """
     server = lab.server()
     lab.connect(server).close()
     lab.connect(server).reset()
@@ -104,7 +120,11 @@ def test_an_idle_server_uses_no_CPU(lab: Lab) -> None:
 
 @check("client.idle", points={2: 0.25, 4: 0.25}, todo={2: "2.7", 4: "4.8"}, hints=IDLE_HINTS, slow=True)
 def test_an_idle_client_uses_no_CPU(lab: Lab) -> None:
-    """Waiting for the user and for the server is done by the kernel."""
+    """Waiting for the user and for the server is done by the kernel.
+
+    The client is connected, nothing is typed and nothing arrives. Then stdin ends, QUIT must arrive, and the server
+    does not close yet. In one second of either state the client may use less than 0.3 s of CPU.
+    """
     listener = lab.listen()
     client = lab.client(listener, *(("alice",) if lab.stage == 4 else ()))
     peer = lab.accept(listener)
@@ -117,9 +137,16 @@ def test_an_idle_client_uses_no_CPU(lab: Lab) -> None:
 
 
 @check("server.warnings", points={1: 0.5, 2: 0.5, 3: 0.25, 4: 0.5}, slow=True, hints=(
-    "A warning names the file and the line. gcc and clang warn about different things: `make CC=clang`.",))
+    "A warning names the file and the line, and in brackets the rule. What does the compiler believe to be wrong there?",
+    "gcc and clang warn about different things: build with each of them (`make CC=clang`), and take the first warning first.",
+    "A function for one file only is static, a size is not an int, a result is used. Mend the cause; a cast only hides it.",
+))
 def test_the_programs_compile_without_warnings(lab: Lab) -> None:
-    """Compilers see many mistakes before they hurt."""
+    """Compilers see many mistakes before they hurt.
+
+    gcc and clang compile the stage's own files with -Wall -Wextra -Wpedantic -Wshadow -Wvla -Wmissing-prototypes
+    (unused parameters are allowed). Neither may print a warning.
+    """
     for compiler in ("gcc", "clang"):
         first = next(iter(lab.build.warnings(lab.stage, compiler)), "")
         lab.require(not first, f"{compiler} warns: {first}")

@@ -22,7 +22,12 @@ def _expect_usage(lab: Lab, role: str, arguments: tuple[str, ...]) -> None:
 
 @check("server.usage", points={1: 0.5, 2: 0.25, 3: 0.25, 4: 0.25}, todo={1: "1.4", 2: "2.6", 3: "3.1", 4: "4.6"}, hints=USAGE_HINTS)
 def test_the_server_refuses_wrong_arguments_with_a_usage_line(lab: Lab) -> None:
-    """A program that was called wrongly says how to call it, and does nothing else."""
+    """A program that was called wrongly says how to call it, and does nothing else.
+
+    The server is started with the ports 0, 65536, 99999999999, http, 50x and an empty word, and once with three
+    arguments. Each time it must print a line with the word usage on stderr and end with exit status 2 within 1.5
+    seconds.
+    """
     for port in BAD_PORTS:
         _expect_usage(lab, "server", (port,))
     _expect_usage(lab, "server", ("15000", "127.0.0.1", "more"))
@@ -30,7 +35,12 @@ def test_the_server_refuses_wrong_arguments_with_a_usage_line(lab: Lab) -> None:
 
 @check("client.usage", points={1: 0.5, 2: 0.25, 4: 0.25}, todo={1: "1.7", 2: "2.7", 4: "4.8"}, hints=USAGE_HINTS)
 def test_the_client_refuses_wrong_arguments_with_a_usage_line(lab: Lab) -> None:
-    """A wrong call is found before anything travels."""
+    """A wrong call is found before anything travels.
+
+    The client is started with the ports 0, 65536, 99999999999, http, 50x and an empty word, once with an argument
+    too many, and in stage 4 also without a NAME. Each time it must print a line with the word usage on stderr and
+    end with exit status 2 within 1.5 seconds. It may not connect.
+    """
     first = {1: ("hello",), 2: (), 4: ("alice",)}[lab.stage]
     for port in BAD_PORTS:
         _expect_usage(lab, "client", (*first, "127.0.0.1", port))
@@ -51,7 +61,11 @@ def test_the_client_refuses_wrong_arguments_with_a_usage_line(lab: Lab) -> None:
     "Print which call failed and strerror(errno) to stderr, and exit with 1.",
 ))
 def test_the_server_says_so_when_its_port_is_occupied(lab: Lab) -> None:
-    """Every call can fail; a server that cannot listen says why and ends."""
+    """Every call can fail; a server that cannot listen says why and ends.
+
+    Another program already listens on the port that the server is given. The server must name on stderr the call
+    (bind or listen) or the reason (in use), and end with exit status 1.
+    """
     port = lab.listen().getsockname()[1]
     server = lab.run("server", str(port))
     server.expect_exit(1, cause="The port was occupied: your server should say what failed and exit with status 1.")
@@ -61,9 +75,16 @@ def test_the_server_says_so_when_its_port_is_occupied(lab: Lab) -> None:
 
 
 @check("server.bad_address", points={1: 0.25}, todo="1.2", hints=(
-    "inet_pton() has three different results. Do you look at all of them?",))
+    "inet_pton() has three different results. Do you look at all of them?",
+    "192.0.2.1 is a well-formed address, only not one of this machine. Which call says so?",
+    "bind() fails with EADDRNOTAVAIL: print which call failed and strerror(errno) to stderr, and exit with 1.",
+))
 def test_the_server_refuses_an_address_that_is_not_its_own(lab: Lab) -> None:
-    """Only an address of this machine can be bound (192.0.2.1 is kept for examples, RFC 5737)."""
+    """Only an address of this machine can be bound (192.0.2.1 is kept for examples, RFC 5737).
+
+    The server is started with port 15000 and the address 192.0.2.1. It must print an error on stderr and end with
+    exit status 1.
+    """
     server = lab.run("server", "15000", "192.0.2.1")
     server.expect_exit(1, cause="192.0.2.1 is no address of this machine: your server should say what failed and exit with status 1.")
     server.expect_error()
@@ -71,10 +92,15 @@ def test_the_server_refuses_an_address_that_is_not_its_own(lab: Lab) -> None:
 
 @check("client.refused", points={1: 0.5, 2: 0.25, 4: 0.25}, todo={1: "1.6", 2: "2.7", 4: "4.8"}, hints=(
     "What does connect() return when nobody listens?",
+    "After this call has failed, is there anything left that the client can do?",
     "Print which call failed and strerror(errno) to stderr, and exit with 1.",
 ))
 def test_the_client_says_so_when_nobody_listens(lab: Lab) -> None:
-    """connect() fails at once when no server has the port."""
+    """connect() fails at once when no server has the port.
+
+    The client is started with a port on which nobody listens. It must name on stderr the call (connect) or the
+    reason (refused), and end with exit status 1.
+    """
     listener = lab.listen()
     where = listener.getsockname()
     listener.close()
@@ -87,11 +113,17 @@ def test_the_client_says_so_when_nobody_listens(lab: Lab) -> None:
 
 
 @check("server.restart", points={1: 0.5, 2: 0.25, 3: 0.5, 4: 0.25}, todo={1: "1.2", 2: "2.6", 3: "3.1", 4: "4.6"}, hints=(
-    "The old connection stays in TIME_WAIT for a minute. Which socket option tells bind() not to mind?",
+    "The old connection stays in TIME_WAIT for a minute. What does bind() say to that?",
+    "A socket option tells bind() not to mind such connections. Which one, and when must it be set?",
     "SO_REUSEADDR must be set to 1, and before bind().",
 ))
 def test_the_server_can_be_started_again_at_once(lab: Lab) -> None:
-    """Who closes first keeps the connection in TIME_WAIT; a new server must not wait for its end."""
+    """Who closes first keeps the connection in TIME_WAIT; a new server must not wait for its end.
+
+    A client is served until the server has closed the connection (in stage 1 after the answer, later after BYE).
+    The server is killed and started again on the same port: it must listen there, and a client must be able to
+    connect.
+    """
     server = lab.server()
     peer = lab.connect(server)
     if lab.stage == 1:

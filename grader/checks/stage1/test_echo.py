@@ -18,10 +18,15 @@ def echo(lab: Lab, server, message: bytes) -> None:
 
 @check("server.second_client", points={1: 0.5}, todo="1.5", hints=(
     "What should stand inside the loop, and what only once before it?",
+    "There are two sockets: the one that listens, and the one that accept() returned. Which of them do you close?",
     "After close() of the connection the server goes back to accept().",
 ))
 def test_the_server_takes_the_next_client(lab: Lab) -> None:
-    """The listening socket stays; each accept() gives one more connection."""
+    """The listening socket stays; each accept() gives one more connection.
+
+    Three clients come one after the other and send one, two and three. Each must get its word back and then the end
+    of the connection, and a line such as "received: one" must appear on stdout.
+    """
     server = lab.server()
     for word in (b"one", b"two", b"three"):
         echo(lab, server, word)
@@ -29,9 +34,16 @@ def test_the_server_takes_the_next_client(lab: Lab) -> None:
 
 
 @check("server.silent_client", points={1: 0.75}, todo="1.5", hints=(
-    "recv() returns 0 when the client has closed. What is there to answer then?",))
+    "recv() returns 0 when the client has closed. What is there to answer then?",
+    "More than 0, 0 and -1 mean three different things. Does your code tell them apart before it sends?",
+    "On 0 send and print nothing: close this connection and go back to accept().",
+))
 def test_a_client_that_sends_nothing_gets_nothing(lab: Lab) -> None:
-    """recv() returning 0 is the end of the connection, not an empty message."""
+    """recv() returning 0 is the end of the connection, not an empty message.
+
+    A client half-closes without having sent anything: it must get the end of the connection and not a single byte.
+    The next client sends next and must get it back.
+    """
     server = lab.server()
     peer = lab.connect(server)
     peer.half_close()
@@ -42,18 +54,31 @@ def test_a_client_that_sends_nothing_gets_nothing(lab: Lab) -> None:
 @check("server.any_bytes", points={1: 0.5}, todo="1.5", hints=(
     "How many bytes did recv() return? That number, and not strlen(), is the length of the message.",
     "Bytes from the network are not a C string: they may hold 0, and nobody ends them with one.",
+    "Give send() the number that recv() returned, and change nothing in the buffer between the two.",
 ))
 def test_the_server_sends_back_exactly_the_bytes_it_received(lab: Lab) -> None:
-    """What arrives is bytes, never a C string."""
+    """What arrives is bytes, never a C string.
+
+    Six messages are sent, each on a connection of its own: all byte values from 1 to 255, a single a, a zero byte,
+    text around a zero byte, the bytes 255 and 254, spaces and a newline. Exactly the same bytes must come back,
+    then the end.
+    """
     server = lab.server()
     for message in (ANY_BYTES, b"a", b"\x00", b"before\x00behind", b"\xff\xfe", b"  spaces  \n"):
         echo(lab, server, message)
 
 
 @check("server.thousand_bytes", points={1: 0.5}, todo="1.5", hints=(
-    "How large is the buffer that you give to recv()?",))
+    "How large is the buffer that you give to recv()?",
+    "And which size do you tell recv()? sizeof of a pointer is 8, whatever it points to.",
+    "The buffer needs room for 1000 bytes, and for one more if you put a 0 behind them.",
+))
 def test_a_message_may_have_1000_bytes(lab: Lab) -> None:
-    """A buffer must have room for the largest message allowed."""
+    """A buffer must have room for the largest message allowed.
+
+    Nine messages of 63 to 1000 bytes are sent, with sizes around 64, 256, 512 and 1000. Each must come back whole,
+    followed by the end, and stand whole on stdout behind "received: ".
+    """
     server = lab.server()
     for size in (63, 64, 65, 255, 256, 257, 512, 999, 1000):
         message = (b"0123456789" * 100)[:size]
@@ -63,10 +88,15 @@ def test_a_message_may_have_1000_bytes(lab: Lab) -> None:
 
 @check("server.long_then_short", points={1: 0.75}, todo="1.5", hints=(
     "What is still in the buffer from the client before?",
+    "recv() writes only the new bytes, and no 0 behind them. What tells you where they end?",
     "Print and send only as many bytes as recv() returned.",
 ))
 def test_a_short_message_after_a_long_one_has_nothing_of_it(lab: Lab) -> None:
-    """The buffer still holds the old bytes; only the count says which are new."""
+    """The buffer still holds the old bytes; only the count says which are new.
+
+    One client sends 30 bytes, the next one sends short. Each must get exactly its own message back, and stdout must
+    have the line "received: short" with nothing behind it.
+    """
     server = lab.server()
     echo(lab, server, b"a long message with many words")
     echo(lab, server, b"short")
@@ -74,25 +104,46 @@ def test_a_short_message_after_a_long_one_has_nothing_of_it(lab: Lab) -> None:
 
 
 @check("server.format", points={1: 0.25}, todo="1.5", hints=(
-    "Who decides what the first argument of printf() is?",))
+    "Who decides what the first argument of printf() is?",
+    "The percent signs of a client are text. Which of your calls takes them for instructions?",
+    "The format is yours and constant; the bytes of the client are an argument behind it, or go to fwrite().",
+))
 def test_percent_signs_in_a_message_are_plain_text(lab: Lab) -> None:
-    """Text from the network is never a format."""
+    """Text from the network is never a format.
+
+    A client sends %s%s%n 100%. The same must come back, and stand on stdout behind "received: ".
+    """
     server = lab.server()
     echo(lab, server, b"%s%s%n 100%")
     server.expect_line(b"received: %s%s%n 100%")
 
 
 @check("server.address", points={1: 0.25}, todo="1.4", hints=(
-    "The second argument is the address that the server binds.",))
+    "The second argument is the address that the server binds.",
+    "Which address stands in the structure that you give to bind(): the one from the command line, or always the same?",
+    "inet_pton() turns the text into sin_addr; use the second argument if there is one, 127.0.0.1 otherwise.",
+))
 def test_the_server_listens_on_the_address_it_is_given(lab: Lab) -> None:
-    """A machine has many addresses; a server chooses on which it can be reached."""
+    """A machine has many addresses; a server chooses on which it can be reached.
+
+    The server is started with a PORT and the ADDRESS 127.0.0.2. It must listen there, and a client that connects
+    there must get its hello back.
+    """
     echo(lab, lab.server(address="127.0.0.2"), b"hello")
 
 
 @check("client.message", points={1: 0.5}, todo="1.8", hints=(
-    "How many bytes is the message? Its terminating 0 is not a part of it.",))
+    "How many bytes is the message? Its terminating 0 is not a part of it.",
+    "sizeof says how large an array or a pointer is. What says how long the text in it is?",
+    "Send straight from the argument, as many bytes as strlen() counts: no copy, no newline, no 0.",
+))
 def test_the_client_sends_exactly_its_message(lab: Lab) -> None:
-    """strlen(message) bytes travel, neither the buffer's size nor the terminating 0."""
+    """strlen(message) bytes travel, neither the buffer's size nor the terminating 0.
+
+    The client is started with five messages in turn: x, words with several spaces, a percent sign with a backslash,
+    1000 letters, a word with an umlaut. Exactly these bytes must arrive. After the answer ok it must print "reply:
+    ok" and exit with 0.
+    """
     for message in ("x", "two words  and  spaces", "100% \\n", "y" * 1000, "umlaut \u00e4"):
         listener = lab.listen()
         client = lab.client(listener, message)
@@ -107,10 +158,15 @@ def test_the_client_sends_exactly_its_message(lab: Lab) -> None:
 
 @check("client.no_reply", points={1: 0.5}, todo="1.8", hints=(
     "What does recv() return when the server closes without a word?",
+    "0 is the end without a reply, -1 a failure such as a reset. Does your client take either for a reply?",
     "Print an error to stderr and exit with 1.",
 ))
 def test_the_client_says_so_when_no_reply_comes(lab: Lab) -> None:
-    """recv() returning 0 means that nothing will come any more."""
+    """recv() returning 0 means that nothing will come any more.
+
+    The server takes hello and closes without an answer; for a second client it resets the connection. Each time the
+    client must print an error on stderr and end with exit status 1.
+    """
     for ending in ("close", "reset"):
         listener = lab.listen()
         client = lab.client(listener, "hello")
@@ -122,9 +178,16 @@ def test_the_client_says_so_when_no_reply_comes(lab: Lab) -> None:
 
 
 @check("client.reply", points={1: 0.5}, todo="1.8", hints=(
-    "Print as many bytes as recv() returned; there is no terminating 0 behind them.",))
+    "Print as many bytes as recv() returned; there is no terminating 0 behind them.",
+    "Does your buffer have room for 1000 bytes, and does the reply come behind the word reply: and one space?",
+    "Print the bytes with their count (fwrite() takes one), then a newline, and return 0 from main().",
+))
 def test_the_client_prints_the_reply_and_exits_0(lab: Lab) -> None:
-    """The reply is what recv() delivered, no byte more."""
+    """The reply is what recv() delivered, no byte more.
+
+    The server answers with one letter, then with %d and spaces, then with 1000 letters, each time to a new client.
+    The answer must stand on stdout behind "reply: ", exactly as it came, and the exit status must be 0.
+    """
     for reply in (b"r", b"%d reply with spaces ", b"z" * 1000):
         listener = lab.listen()
         client = lab.client(listener, "hello")

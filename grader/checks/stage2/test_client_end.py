@@ -14,7 +14,11 @@ from grader.harness.wire import encode
     "Send QUIT once, even if more lines or the end of stdin follow.",
     "After QUIT, only what the server still sends matters: print it until recv() returns 0."))
 def test_QUIT_is_the_last_line_that_is_read(lab: Lab) -> None:
-    """After the goodbye the client listens to the end, and speaks no more."""
+    """After the goodbye the client listens to the end, and speaks no more.
+
+    The lines hello, QUIT and one more are typed at once, and stdin ends. The server must receive hello, after its
+    reply QUIT, and nothing behind that. BYE must be printed, and after the close the exit status must be 0.
+    """
     client, peer = client_with_peer(lab)
     client.write(b"hello\nQUIT\nnot for the wire\n")
     client.close_stdin()
@@ -28,7 +32,11 @@ def test_QUIT_is_the_last_line_that_is_read(lab: Lab) -> None:
     "At the end of stdin the client sends QUIT itself, then waits for what still comes.",
     "The client ends when the server has closed, with exit status 0."))
 def test_at_the_end_of_stdin_the_client_says_QUIT(lab: Lab) -> None:
-    """An orderly end is part of the protocol, not of the user's memory."""
+    """An orderly end is part of the protocol, not of the user's memory.
+
+    The line hello is typed and answered, then stdin ends. The server must receive QUIT and nothing else. BYE must
+    be printed, and after the close the exit status must be 0.
+    """
     client, peer = client_with_peer(lab)
     client.write(b"hello\n")
     answer(client, peer, b"hello", b"hi")
@@ -42,7 +50,11 @@ def test_at_the_end_of_stdin_the_client_says_QUIT(lab: Lab) -> None:
     "Does your client stop at the first message after QUIT, or at the word BYE?",
     "Print what arrives until recv() returns 0: only that is the end."))
 def test_after_QUIT_everything_is_printed_until_the_server_closes(lab: Lab) -> None:
-    """Who hangs up first loses what was still on its way."""
+    """Who hangs up first loses what was still on its way.
+
+    QUIT is typed. The server then sends three messages, of which BYE is the second, each when the one before has
+    been printed. All three must be printed, and after the close the exit status must be 0.
+    """
     client, peer = client_with_peer(lab)
     client.write(b"QUIT\n")
     peer.expect(encode(b"QUIT"))
@@ -58,7 +70,11 @@ def test_after_QUIT_everything_is_printed_until_the_server_closes(lab: Lab) -> N
     "With no line at all, the client has still something to send.",
     "The end of stdin is the same event whether lines came before it or not."))
 def test_a_client_without_any_input_says_QUIT(lab: Lab) -> None:
-    """Zero is a number of lines, too."""
+    """Zero is a number of lines, too.
+
+    The client is started with /dev/null as its stdin. The server must receive QUIT and nothing else; after BYE and
+    the close the exit status must be 0.
+    """
     client, peer = client_with_peer(lab, stdin="/dev/null")
     say_goodbye(client, peer)
 
@@ -68,7 +84,11 @@ def test_a_client_without_any_input_says_QUIT(lab: Lab) -> None:
     "Before QUIT was sent, that is an error: tell the user on stderr, and exit with 1.",
     "A reply that has begun and has no DONE is no reply: it does not make the end any better."))
 def test_a_server_that_closes_early_is_an_error(lab: Lab) -> None:
-    """The exit status tells a script whether the conversation was complete."""
+    """The exit status tells a script whether the conversation was complete.
+
+    The server takes hello and closes: without a byte, after half a reply, or after a reply that lacks only its last
+    E. Each time there must be an error on stderr, and the exit status must be 1.
+    """
     for begun in (b"", b"half a rep", b"nearly DON"):
         client, peer = client_with_peer(lab)
         client.write(b"hello\n")
@@ -84,7 +104,11 @@ def test_a_server_that_closes_early_is_an_error(lab: Lab) -> None:
     "perror() tells the user what happened; the exit status tells it to the shell.",
     "A send() to a connection that is gone can end a program with a signal, unless it says MSG_NOSIGNAL."))
 def test_a_server_that_resets_is_an_error(lab: Lab) -> None:
-    """A server can crash at any moment; the client says so and ends in its own way."""
+    """A server can crash at any moment; the client says so and ends in its own way.
+
+    Once the server resets the connection when it has taken hello; once it does so before two lines are typed. Both
+    times there must be an error on stderr, and the exit status must be 1.
+    """
     client, peer = client_with_peer(lab)
     client.write(b"hello\n")
     peer.expect(encode(b"hello"))
@@ -103,7 +127,11 @@ def test_a_server_that_resets_is_an_error(lab: Lab) -> None:
     "Sending may seem to work although nobody listens: only what recv() says counts.",
     "A close that came before your QUIT is an error: no BYE arrived, so exit with 1."))
 def test_a_server_gone_before_QUIT_is_noticed_at_the_end_of_stdin(lab: Lab) -> None:
-    """A successful send() only means that the kernel took the bytes, not that anyone will read them."""
+    """A successful send() only means that the kernel took the bytes, not that anyone will read them.
+
+    One line is typed and answered. Then the server closes, and when that has reached the client, stdin ends. There
+    must be an error on stderr, and the exit status must be 1.
+    """
     client, peer = client_with_peer(lab)
     client.write(b"hello\n")
     answer(client, peer, b"hello", b"hi")

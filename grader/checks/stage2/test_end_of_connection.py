@@ -13,7 +13,11 @@ from grader.harness.wire import encode
     "After BYE the server closes; the client sees that as the end of the stream.",
     "Only the body that is QUIT and nothing else counts: compare its length, too."))
 def test_QUIT_is_answered_with_BYE_and_a_close(lab: Lab) -> None:
-    """A goodbye in words lets both sides know that nothing was lost."""
+    """A goodbye in words lets both sides know that nothing was lost.
+
+    Six bodies that only look like QUIT (such as QUI, quit, QUITQUIT) must be sent back. Then QUIT is sent: BYE must
+    come, then the end of the connection, and nothing else.
+    """
     server = lab.server()
     peer = lab.connect(server)
     echo(peer, b"QUI", b"QUIT!", b"quit", b" QUIT", b"QUITQUIT", b"QUIT\0")
@@ -27,7 +31,11 @@ def test_QUIT_is_answered_with_BYE_and_a_close(lab: Lab) -> None:
     "QUIT ends one conversation, not the server: to which loop does it return?",
     "Close the connection of the one who left, then go back to accept()."))
 def test_the_next_client_is_served_after_a_QUIT(lab: Lab) -> None:
-    """A server serves one client after the other, for ever."""
+    """A server serves one client after the other, for ever.
+
+    Two clients connect and send a message while a first one is being served. The first says QUIT and must get BYE
+    and the end. Then each of the others must get its message back, and BYE and the end for its own QUIT.
+    """
     server = lab.server()
     first = lab.connect(server)
     echo(first, b"I was first")
@@ -48,7 +56,11 @@ def test_the_next_client_is_served_after_a_QUIT(lab: Lab) -> None:
     "The earlier message is answered first; then comes BYE.",
     "Look for the next message in what you have before you ask the kernel for more."))
 def test_a_QUIT_right_behind_a_message_loses_no_reply(lab: Lab) -> None:
-    """Replies come in the order of the messages, the goodbye last."""
+    """Replies come in the order of the messages, the goodbye last.
+
+    Two messages and QUIT arrive together. Both messages must come back, then BYE, in this order, then the end of
+    the connection.
+    """
     server = lab.server()
     peer = lab.connect(server)
     server.stop()
@@ -63,7 +75,11 @@ def test_a_QUIT_right_behind_a_message_loses_no_reply(lab: Lab) -> None:
     "First answer every complete message that you have; recv() returns 0 only behind them.",
     "Treat the 0 of recv() as the end of the input, after the messages before it are answered."))
 def test_a_client_that_half_closes_still_gets_its_replies(lab: Lab) -> None:
-    """A TCP connection has two directions, and each ends by itself."""
+    """A TCP connection has two directions, and each ends by itself.
+
+    Five messages arrive together with the client's half-close. All five must come back in order, then the end of
+    the connection.
+    """
     server = lab.server()
     peer = lab.connect(server)
     server.stop()
@@ -81,7 +97,11 @@ def test_a_client_that_half_closes_still_gets_its_replies(lab: Lab) -> None:
     "Without DONE it is not a message: no reply and no line for it.",
     "When recv() returns 0, what is left in the buffer is thrown away."))
 def test_a_message_without_its_end_is_not_answered(lab: Lab) -> None:
-    """The end of the connection does not end a message; only DONE does."""
+    """The end of the connection does not end a message; only DONE does.
+
+    Four clients send a whole message and a part of another (some text, half a DONE, a lone backslash, an escaped
+    DONE), and half-close. The whole message must come back, then the end, and nothing between them.
+    """
     server = lab.server()
     for half in (b"only half", b"nearly DON", b"a backslash \\", b"escaped \\DONE"):
         peer = lab.connect(server)
@@ -99,7 +119,11 @@ def test_a_message_without_its_end_is_not_answered(lab: Lab) -> None:
     "The next client's first message must not begin with them.",
     "Begin each connection with empty buffers and with all counters at zero."))
 def test_half_a_message_is_forgotten_with_its_client(lab: Lab) -> None:
-    """What one client began, another one does not finish."""
+    """What one client began, another one does not finish.
+
+    A client sends "lost half" without DONE and closes. The next client's message must come back unchanged and be
+    printed, and no line "received: lost half" may appear on stdout.
+    """
     server = lab.server()
     first = lab.connect(server)
     echo(first, b"complete")
@@ -117,7 +141,12 @@ def test_half_a_message_is_forgotten_with_its_client(lab: Lab) -> None:
     "Letters of DONE already seen, a backslash just seen: whose are they when the client has left?",
     "Set all of it back for each new connection, not only the length."))
 def test_no_state_of_one_client_is_left_for_the_next(lab: Lab) -> None:
-    """A decoder has a memory, and it belongs to one connection."""
+    """A decoder has a memory, and it belongs to one connection.
+
+    Five times a client leaves with a part of a message (half a DONE, a backslash, 4090 bytes), and the next one
+    sends a body that shows if anything of it was kept. That body must come back unchanged, and another one behind
+    it.
+    """
     server = lab.server()
     for half, body in ((b"xDON", b"E"), (b"DO", b"NE"), (b"x\\", b""), (b"\\", b"hello"), (text(4090), text(2000))):
         first = lab.connect(server)
@@ -133,7 +162,11 @@ def test_no_state_of_one_client_is_left_for_the_next(lab: Lab) -> None:
     "send() then waits, or takes only a part. What do you do with the rest?",
     "Count what was taken and send what is left, until nothing is left."))
 def test_a_client_that_reads_late_gets_every_reply(lab: Lab) -> None:
-    """A sender is never faster than its receiver for long: TCP makes it wait, and loses nothing."""
+    """A sender is never faster than its receiver for long: TCP makes it wait, and loses nothing.
+
+    A client sends messages of 4 kB and reads nothing, until the kernel takes no more of them. Then it reads and
+    sends the rest of the 800. All must come back, in order and whole.
+    """
     server = lab.server()
     peer = lab.connect(server)
     bodies = [b"%d " % i + text(4000, i) for i in range(800)]

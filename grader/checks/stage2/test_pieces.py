@@ -16,7 +16,11 @@ NEAR_MISSES = (b"", b"D", b"DO", b"DON", b"E", b"NE", b"ONE", b"DOND", b"DDON", 
     "Where does your search for DONE begin after another recv()? Could its first letters have come before?",
     "Keep what you have, add the new bytes behind it, and remember how much of DONE was just seen."))
 def test_a_message_is_found_wherever_its_DONE_is_cut(lab: Lab) -> None:
-    """The four bytes of DONE may arrive in two recv() calls: an end that was cut is still the end."""
+    """The four bytes of DONE may arrive in two recv() calls: an end that was cut is still the end.
+
+    An empty message and hello arrive in two pieces, cut before DONE and at every place in it; the second piece
+    leaves when the server has read the first. Each time the message must come back.
+    """
     peer = lab.connect(lab.server())
     for size in (0, 5):
         wire = encode(b"hello"[:size])
@@ -30,7 +34,11 @@ def test_a_message_is_found_wherever_its_DONE_is_cut(lab: Lab) -> None:
     "The second piece belongs behind the first: at which address do you store it?",
     "Call recv() until the message is complete; append each time where the last piece ended."))
 def test_a_message_in_several_pieces_is_put_together(lab: Lab) -> None:
-    """A pause may fall anywhere in a message. The pieces join; none is a message by itself."""
+    """A pause may fall anywhere in a message. The pieces join; none is a message by itself.
+
+    Messages of 5, 18 and 3000 bytes arrive in two to five pieces, each of which leaves when the one before has been
+    read. Each must come back as one message, and the second stand on stdout as one line.
+    """
     server = lab.server()
     peer = lab.connect(server)
     peer.send_pieces(b"hel", b"loDONE")
@@ -48,7 +56,11 @@ def test_a_message_in_several_pieces_is_put_together(lab: Lab) -> None:
     "After the E of DONE, how does your server know of the D, the O and the N?",
     "Treat the stream as single bytes and keep between two recv() calls all that you must remember."))
 def test_a_message_may_come_byte_by_byte(lab: Lab) -> None:
-    """The smallest piece is one byte. Code that copes with it copes with every other cut."""
+    """The smallest piece is one byte. Code that copes with it copes with every other cut.
+
+    Three messages arrive one byte at a time, each byte when the one before has been read: hello, an empty one, and
+    one full of parts of DONE. Each must come back.
+    """
     peer = lab.connect(lab.server())
     for body in (b"hello", b"", b"DO you know DON, the DODO? DONE."):
         wire = encode(body)
@@ -61,7 +73,11 @@ def test_a_message_may_come_byte_by_byte(lab: Lab) -> None:
     "The bytes behind DONE are the beginning of the next message: do they survive?",
     "Before you call recv() again, look whether what you already have holds a whole message."))
 def test_two_messages_that_arrive_together_are_two_messages(lab: Lab) -> None:
-    """One recv() may bring more than one message. What is behind DONE belongs to the next one."""
+    """One recv() may bring more than one message. What is behind DONE belongs to the next one.
+
+    Two messages arrive together, then three more, the second of which is empty. Each must come back, in order, and
+    the first two stand on stdout.
+    """
     server = lab.server()
     peer = lab.connect(server)
     echo_together(server, peer, b"first", b"second")
@@ -75,7 +91,10 @@ def test_two_messages_that_arrive_together_are_two_messages(lab: Lab) -> None:
     "If you move the rest to the front of the buffer: how many bytes, and do they overlap?",
     "Take one message after the other out of the buffer, until only an incomplete one is left."))
 def test_two_hundred_messages_that_arrive_together_are_all_answered(lab: Lab) -> None:
-    """A fast sender fills your buffer with many messages, and cuts the last one anywhere."""
+    """A fast sender fills your buffer with many messages, and cuts the last one anywhere.
+
+    3, then 10, then 200 short messages arrive together. Every one must come back, in order.
+    """
     server = lab.server()
     peer = lab.connect(server)
     for count in (3, 10, 200):
@@ -87,7 +106,11 @@ def test_two_hundred_messages_that_arrive_together_are_all_answered(lab: Lab) ->
     "The whole message is to be answered at once, although more bytes stand behind it.",
     "Look for the first DONE, wherever it is; keep what stands behind it for the next recv()."))
 def test_a_message_with_half_of_the_next_behind_it_is_answered_at_once(lab: Lab) -> None:
-    """DONE need not be the last thing in your buffer. The next message may have begun already."""
+    """DONE need not be the last thing in your buffer. The next message may have begun already.
+
+    firstDONE arrives together with the beginning of secondDONE, cut at each of nine places. first must come back
+    while the rest is still missing; then the rest is sent, and second must come back.
+    """
     server = lab.server()
     peer = lab.connect(server)
     for cut in range(1, len(b"secondDONE")):
@@ -105,7 +128,11 @@ def test_a_message_with_half_of_the_next_behind_it_is_answered_at_once(lab: Lab)
     "In DODONE the second D breaks a match. Does it begin a new one?",
     "Write down by hand, letter by letter, how many letters of DONE have matched in DDONE."))
 def test_text_that_looks_like_DONE_is_only_text(lab: Lab) -> None:
-    """Half of a marker, its letters in disorder or in small are ordinary text, also right before DONE."""
+    """Half of a marker, its letters in disorder or in small are ordinary text, also right before DONE.
+
+    Twenty bodies that resemble DONE (such as DON, DDON, done, D ONE) are sent as they are, behind an x, and with an
+    x behind them. Each must come back unchanged.
+    """
     peer = lab.connect(lab.server())
     for body in NEAR_MISSES:
         for padded in (body, b"x" + body, body + b" x"):
@@ -118,7 +145,11 @@ def test_text_that_looks_like_DONE_is_only_text(lab: Lab) -> None:
     "When the next byte is not the one you hoped for: what becomes of the letters that matched?",
     "They belong to the body. And the byte that broke the match may be a D."))
 def test_a_near_DONE_that_arrives_in_pieces_loses_no_letter(lab: Lab) -> None:
-    """Letters that could have been a DONE, and were not, stay in the message."""
+    """Letters that could have been a DONE, and were not, stay in the message.
+
+    Seven bodies such as DON, DONDO and DON'T arrive in two pieces, cut at every possible place; the second piece
+    leaves when the server has read the first. Each must come back whole.
+    """
     peer = lab.connect(lab.server())
     for body in (b"DO", b"DON", b"D", b"DOND", b"DONDO", b"DOx", b"DON'T"):
         wire = encode(body)

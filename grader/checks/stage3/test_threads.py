@@ -25,7 +25,10 @@ def echo(peer: Peer, *bodies: bytes) -> None:
 
 @check("server.silent_client", points={3: 1.25}, todo="3.1", hints=WAIT_HINTS)
 def test_a_silent_client_keeps_nobody_waiting(lab: Lab) -> None:
-    """A thread that waits for one client waits alone."""
+    """A thread that waits for one client waits alone.
+
+    One client connects and is silent. A second one sends hello, which must come back.
+    """
     server = lab.server()
     lab.connect(server, "the silent client")
     peer = lab.connect(server, "the second client")
@@ -35,7 +38,11 @@ def test_a_silent_client_keeps_nobody_waiting(lab: Lab) -> None:
 
 @check("server.ten_silent_clients", points={3: 1}, todo="3.1", hints=WAIT_HINTS)
 def test_ten_silent_clients_keep_nobody_waiting(lab: Lab) -> None:
-    """A fixed number of threads only moves the limit."""
+    """A fixed number of threads only moves the limit.
+
+    Ten clients connect and are silent; an eleventh must get its two messages back. Then each of the ten speaks, and
+    must get its message back.
+    """
     server = lab.server()
     silent = [lab.connect(server) for _ in range(10)]
     echo(lab.connect(server), b"hello", b"again")
@@ -45,7 +52,11 @@ def test_ten_silent_clients_keep_nobody_waiting(lab: Lab) -> None:
 
 @check("server.half_a_message", points={3: 0.5}, todo="3.2", hints=WAIT_HINTS)
 def test_a_client_in_the_middle_of_a_message_keeps_nobody_waiting(lab: Lab) -> None:
-    """A pause of any length may fall inside a message."""
+    """A pause of any length may fall inside a message.
+
+    One client sends half of a message, which the server reads. A second one must get its hello back meanwhile; then
+    the first sends the rest and must get the whole message back.
+    """
     server = lab.server()
     first = lab.connect(server)
     first.send_pieces(b"half a mess")
@@ -60,7 +71,11 @@ def test_a_client_in_the_middle_of_a_message_keeps_nobody_waiting(lab: Lab) -> N
     "Is there an array with room for fewer than 100 clients?",
 ))
 def test_a_hundred_clients_talk_at_once_and_each_gets_its_own_words(lab: Lab) -> None:
-    """Each thread has its own connection, its own buffer, its own place in the message."""
+    """Each thread has its own connection, its own buffer, its own place in the message.
+
+    100 clients connect. Three times each of them sends a message of its own in three pieces, in turn with all
+    others. Each must get exactly its own words back.
+    """
     server = lab.server()
     peers = [lab.connect(server) for _ in range(100)]
     for turn in range(3):
@@ -76,10 +91,15 @@ def test_a_hundred_clients_talk_at_once_and_each_gets_its_own_words(lab: Lab) ->
 
 @check("server.whole_lines", points={3: 0.5}, todo="3.2", hints=(
     "Two threads print at once: what keeps a line together?",
+    "Each single call of stdio is whole; a line that is made by several calls is not.",
     "Print the whole line with one call, or hold flockfile(stdout) around several.",
 ))
 def test_lines_on_stdout_stay_whole(lab: Lab) -> None:
-    """stdout is shared by all threads."""
+    """stdout is shared by all threads.
+
+    20 clients send a message of 900 equal letters at the same time, and do so ten times. Each of the 200 lines
+    "received: BODY" must stand whole on stdout.
+    """
     server = lab.server()
     peers = [lab.connect(server) for _ in range(20)]
     bodies = [bytes([97 + number]) * 900 for number in range(20)]
@@ -93,9 +113,16 @@ def test_lines_on_stdout_stay_whole(lab: Lab) -> None:
 
 
 @check("server.own_framing", points={3: 0.75}, todo="3.2", hints=(
-    "Is there a static or global buffer in your framing? Then all threads share it.",))
+    "Is there a static or global buffer in your framing? Then all threads share it.",
+    "Bytes so far, letters of DONE just seen, a backslash just seen: how many of each exist while two clients talk?",
+    "All that describes the place in a stream belongs into a structure that each client has for itself.",
+))
 def test_each_connection_has_its_own_place_in_the_stream(lab: Lab) -> None:
-    """What was right for one client at a time may be shared by all now."""
+    """What was right for one client at a time may be shared by all now.
+
+    Two clients send different messages with escapes and parts of DONE at the same time, both cut at the same of
+    eleven places. Each must get its own message back.
+    """
     server = lab.server()
     one, two = lab.connect(server), lab.connect(server)
     for cut in range(1, 12):
@@ -109,9 +136,16 @@ def test_each_connection_has_its_own_place_in_the_stream(lab: Lab) -> None:
 
 
 @check("server.too_long_for_one", points={3: 0.5}, todo="3.2", hints=(
-    "Which of your functions end the process? They must not be called in a thread.",))
+    "Which of your functions end the process? They must not be called in a thread.",
+    "Follow the path of the over-long message: it is answered, and then? Who else is touched by what you do?",
+    "Return the error up to the thread's own function; that closes its client, frees its memory and returns.",
+))
 def test_a_client_that_breaks_the_rules_loses_only_its_own_connection(lab: Lab) -> None:
-    """An error of one client is answered to that client."""
+    """An error of one client is answered to that client.
+
+    Two clients are connected. One sends a body of 4097 bytes and must get ERR too long and the end; the other must
+    get its messages back, before and after that.
+    """
     server = lab.server()
     good, bad = lab.connect(server), lab.connect(server)
     echo(good, b"before")
@@ -120,9 +154,16 @@ def test_a_client_that_breaks_the_rules_loses_only_its_own_connection(lab: Lab) 
 
 
 @check("server.quit_of_one", points={3: 0.5}, todo="3.2", hints=(
-    "exit() ends the process with all its threads; return ends only this thread.",))
+    "After one client's QUIT, what still runs, and what has ended?",
+    "exit() ends the process with all its threads; return ends only this thread.",
+    "QUIT ends the loop of this client: close its descriptor, free its memory, return from the thread's function.",
+))
 def test_QUIT_ends_just_one_client(lab: Lab) -> None:
-    """A thread ends by returning."""
+    """A thread ends by returning.
+
+    Two clients are connected. One says QUIT and must get BYE and the end; the other one, and a new one, must still
+    get their messages back.
+    """
     server = lab.server()
     stays, leaves = lab.connect(server), lab.connect(server)
     echo(stays, b"before")
@@ -134,9 +175,16 @@ def test_QUIT_ends_just_one_client(lab: Lab) -> None:
 
 
 @check("server.half_close", points={3: 0.25}, todo="3.2", hints=(
-    "recv() returning 0 ends the reading. What is still to be sent?",))
+    "recv() returning 0 ends the reading. What is still to be sent?",
+    "When every complete message is answered: does the loop end, is the descriptor closed, does the function return?",
+    "The 0 of recv() leads out of the loop to close(), free() and return, in this thread and nowhere else.",
+))
 def test_a_client_that_half_closes_gets_its_replies_and_leaves_no_thread(lab: Lab) -> None:
-    """The thread answers what is complete, closes and ends."""
+    """The thread answers what is complete, closes and ends.
+
+    A client sends two messages and half-closes. Both must come back, then the end; within 2 seconds the server may
+    have no more threads than before it came.
+    """
     server = lab.server()
     echo(lab.connect(server), b"warm")
     threads = kernel.threads(server.pid)
@@ -150,10 +198,16 @@ def test_a_client_that_half_closes_gets_its_replies_and_leaves_no_thread(lab: La
 
 @check("server.out_of_descriptors", points={3: 1}, todo="3.3", slow=True, hints=(
     "accept() fails with EMFILE while the client still waits in the queue: what happens if you call it again at once?",
-    "A failing accept() is no reason to end the server. Wait a little, then try again.",
+    "A failing accept() is no reason to end the server. What may it do until a descriptor is free?",
+    "Wait a little, a tenth of a second perhaps, in a call that sleeps; then try again.",
 ))
 def test_without_free_descriptors_the_server_waits_and_recovers(lab: Lab) -> None:
-    """A limit is reached, clients leave, and service goes on."""
+    """A limit is reached, clients leave, and service goes on.
+
+    The server may have 24 descriptors, and clients connect until four have found no place. The first client must
+    still be answered, and in one second the server may use less than 0.3 s of CPU. When the crowd has left, the
+    first one and a new client must be answered.
+    """
     limit = 24
     server = lab.server(nofile=limit)
     first = lab.connect(server)

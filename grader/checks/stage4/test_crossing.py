@@ -15,7 +15,13 @@ from grader.harness.lab import Lab
     "A message goes out whole under the receiver's lock: body, DONE, and every retry after a short send().",
 ))
 def test_messages_are_never_mixed_although_they_leave_in_pieces(lab: Lab) -> None:
-    """Each send() takes three bytes, and then another thread may go first. alice and carol write to bob, who asks for himself."""
+    """Each send() takes three bytes, and then another thread may go first. alice and carol write to bob, who asks for
+    himself.
+
+    Each send() of the server takes at most three bytes, and then another thread is let through to the same socket.
+    Four times alice and carol write to bob at the moment when he sends a bad command. He must get ERR bad command
+    and both messages whole, in any order, and the two must get OK.
+    """
     faults = [short("send", 3), turns()]
     server = lab.server(faults=faults)
     alice, bob, carol = enter(lab, server, "alice", "bob", "carol")
@@ -41,7 +47,11 @@ def test_messages_are_never_mixed_although_they_leave_in_pieces(lab: Lab) -> Non
     "Take one lock at a time: bob's while you write to bob, and none while you wait.",
 ))
 def test_two_clients_may_write_to_each_other_at_once(lab: Lab) -> None:
-    """What each thread needs, the other must not keep."""
+    """What each thread needs, the other must not keep.
+
+    alice sends bob 300 messages and bob sends alice 300, all of which arrive together. Each must get 300 times OK,
+    and the other's 300 messages once and in order.
+    """
     server = lab.server()
     alice, bob = enter(lab, server, "alice", "bob")
     count = 300
@@ -59,7 +69,11 @@ def test_two_clients_may_write_to_each_other_at_once(lab: Lab) -> None:
 
 @check("server.leaves_while_stuck", points={4: 0.5}, todo="4.5", hints=HINTS, slow=True)
 def test_who_leaves_while_writing_to_a_stuck_receiver_is_forgotten_in_time(lab: Lab) -> None:
-    """alice's thread waits for bob, who does not read. She vanishes; within 6 seconds her name is free."""
+    """alice's thread waits for bob, who does not read. She vanishes; within 6 seconds her name is free.
+
+    bob reads nothing, and alice writes to him until nothing moves any more; then her connection is reset. Within
+    6.5 seconds another client must get her name, and what carol then writes to alice must reach that client.
+    """
     server = lab.server()
     alice, carol, _backlog = stick(lab, server)
     alice.reset()

@@ -10,6 +10,7 @@ from grader.harness.wire import encode
 
 ORDER_HINTS = (
     "Can two threads write to one socket at the same time?",
+    "What may happen between the beginning of a message and its DONE, if they leave with two calls?",
     "A message is appended or sent whole, under the receiver's lock.",
 )
 
@@ -17,9 +18,14 @@ ORDER_HINTS = (
 @check("server.text_unchanged", points={4: 0.75}, todo="4.7", hints=(
     "TEXT is everything behind the one space after the destination.",
     "Which of your functions skip spaces, or stop at a byte 0?",
+    "Find the two spaces with memchr(); the text begins behind the second one, and its length is what is left of the body.",
 ))
 def test_the_text_arrives_byte_for_byte(lab: Lab) -> None:
-    """A relay carries what it does not understand."""
+    """A relay carries what it does not understand.
+
+    alice sends bob ten texts: nothing, spaces, DONE, backslashes, all 256 byte values, percent signs, a zero byte,
+    a command. Each must be answered OK, and arrive byte for byte behind FROM alice and one space.
+    """
     server = lab.server()
     alice, bob = enter(lab, server, "alice", "bob")
     for text in (b"hello", b"", b" ", b"  a   b  ", b"I am DONE", b"\\ \\\\", bytes(range(256)), b"%s%n", b"a\0b\n", b"TO bob QUIT"):
@@ -28,9 +34,15 @@ def test_the_text_arrives_byte_for_byte(lab: Lab) -> None:
 
 
 @check("server.to_oneself", points={4: 0.25}, todo="4.7", hints=(
-    "What if both sides of the letter are the same person? Which locks do you take then?",))
+    "What if both sides of the letter are the same person? Which locks do you take then?",
+    "A thread that locks a mutex which it already holds waits for itself.",
+    "Give back the lock of the receiver before you take that of the sender for the reply; then they may be the same.",
+))
 def test_a_message_to_oneself_arrives(lab: Lab) -> None:
-    """alice may write to alice."""
+    """alice may write to alice.
+
+    alice sends TO alice note. She must get OK and FROM alice note, in either order.
+    """
     server = lab.server()
     alice = enter(lab, server, "alice")[0]
     alice.send_message(b"TO alice note")
@@ -38,9 +50,17 @@ def test_a_message_to_oneself_arrives(lab: Lab) -> None:
     lab.require(got == [b"FROM alice note", b"OK"], f"alice wrote to herself and got {got}.")
 
 
-@check("server.unknown_user", points={4: 0.5}, todo="4.7", hints=("What should the sender learn when the table has no such name?",))
+@check("server.unknown_user", points={4: 0.5}, todo="4.7", hints=(
+    "What should the sender learn when the table has no such name?",
+    "Which value does your search return when it found nothing, and is it looked at before it is used?",
+    "Compare the whole name, length and bytes; if none is equal, reply ERR no such user and go on with the next command.",
+))
 def test_a_message_to_nobody_is_answered_with_ERR_no_such_user(lab: Lab) -> None:
-    """Looking up a name may find nothing."""
+    """Looking up a name may find nothing.
+
+    alice writes to bob, to a name of 40 letters, to ali and to alice2, none of which is there. Each time ERR no
+    such user must come, and WHO must still list just alice.
+    """
     server = lab.server()
     alice = enter(lab, server, "alice")[0]
     for name in (b"bob", b"x" * 40, b"ali", b"alice2"):
@@ -50,10 +70,15 @@ def test_a_message_to_nobody_is_answered_with_ERR_no_such_user(lab: Lab) -> None
 
 @check("server.departed_user", points={4: 0.5}, todo="4.6", hints=(
     "What does the table say about people who have left?",
+    "The number of a closed socket belongs to the next client. Can somebody still find it in the table?",
     "Remove the name before the socket is closed: its number is used again at once.",
 ))
 def test_a_message_to_one_who_has_left_reaches_nobody(lab: Lab) -> None:
-    """The number of a closed socket is given to the next client."""
+    """The number of a closed socket is given to the next client.
+
+    Five times bob enters, says QUIT and is gone, three strangers connect, and alice writes to bob. She must get ERR
+    no such user; the strangers must get the replies to their own commands and nothing else.
+    """
     server = lab.server()
     alice = enter(lab, server, "alice")[0]
     for _ in range(5):
@@ -69,9 +94,17 @@ def test_a_message_to_one_who_has_left_reaches_nobody(lab: Lab) -> None:
             stranger.close()
 
 
-@check("server.only_the_receiver", points={4: 0.75}, todo="4.7", hints=("Which socket did the table give you?",))
+@check("server.only_the_receiver", points={4: 0.75}, todo="4.7", hints=(
+    "Which socket did the table give you?",
+    "Who gets a message when the loop over the table does not stop at the right entry?",
+    "Deliver to just the one entry whose whole name is the destination; everybody else hears nothing.",
+))
 def test_a_message_reaches_only_the_one_it_is_for(lab: Lab) -> None:
-    """A relay is no broadcast."""
+    """A relay is no broadcast.
+
+    alice sends bob ten messages, and he must get them. Then carol and a client without a name send a bad command:
+    its reply must be the first thing that they get.
+    """
     server = lab.server()
     alice, bob, carol = enter(lab, server, "alice", "bob", "carol")
     unnamed = lab.connect(server, "an unnamed client")
@@ -84,9 +117,16 @@ def test_a_message_reaches_only_the_one_it_is_for(lab: Lab) -> None:
     ask(unnamed, b"nonsense", b"ERR bad command")
 
 
-@check("server.sender_name", points={4: 0.25}, todo="4.7", hints=("Who really knows where the message came from?",))
+@check("server.sender_name", points={4: 0.25}, todo="4.7", hints=(
+    "Who really knows where the message came from?",
+    "What the client writes is only text. Where does the server keep the name that it has given to this connection?",
+    "The name behind FROM is that of the connection on which the command came, whatever the text says.",
+))
 def test_the_sender_is_who_the_server_knows(lab: Lab) -> None:
-    """A client cannot speak in another's name."""
+    """A client cannot speak in another's name.
+
+    alice sends TO bob FROM carol hello. He must get FROM alice FROM carol hello.
+    """
     server = lab.server()
     alice, bob = enter(lab, server, "alice", "bob")
     ask(alice, b"TO bob FROM carol hello", b"OK")
@@ -95,7 +135,11 @@ def test_the_sender_is_who_the_server_knows(lab: Lab) -> None:
 
 @check("server.order", points={4: 0.5}, todo="4.4", hints=ORDER_HINTS)
 def test_two_thousand_messages_arrive_in_order_each_once(lab: Lab) -> None:
-    """What has got OK arrives."""
+    """What has got OK arrives.
+
+    alice sends bob 2000 numbered messages, always 100 together. She must get OK for each, and he must get each
+    once, in order.
+    """
     server = lab.server()
     alice, bob = enter(lab, server, "alice", "bob")
     for start in range(0, 2000, 100):
@@ -106,7 +150,11 @@ def test_two_thousand_messages_arrive_in_order_each_once(lab: Lab) -> None:
 
 @check("server.two_senders", points={4: 0.5}, todo="4.4", hints=ORDER_HINTS)
 def test_messages_of_several_senders_are_never_mixed(lab: Lab) -> None:
-    """Three threads write to one socket."""
+    """Three threads write to one socket.
+
+    Three clients send bob 60 messages of 3 kB each, all at the same time. He must get all 180 whole, those of each
+    sender in order, and each sender must get 60 times OK.
+    """
     server = lab.server()
     bob, *senders = enter(lab, server, "bob", "anna", "clara", "dora")
     count = 60
@@ -124,9 +172,17 @@ def test_messages_of_several_senders_are_never_mixed(lab: Lab) -> None:
         sender.expect_message(*[b"OK"] * count)
 
 
-@check("server.replies_in_order", points={4: 0.25}, todo="4.7", hints=("Every command gets exactly one reply.",))
+@check("server.replies_in_order", points={4: 0.25}, todo="4.7", hints=(
+    "Every command gets exactly one reply.",
+    "Look at each way out of each command: is there one without a reply, or with two?",
+    "Serve the commands one after the other in this client's thread, and send the reply of each before the next begins.",
+))
 def test_each_command_gets_one_reply_in_the_order_of_the_commands(lab: Lab) -> None:
-    """Commands may be sent without waiting for replies."""
+    """Commands may be sent without waiting for replies.
+
+    alice sends 200 commands without waiting: to bob, to nobody, a second NAME, nonsense, again and again. She must
+    get the 200 replies in the same order, and bob his 50 messages.
+    """
     server = lab.server()
     alice, bob = enter(lab, server, "alice", "bob")
     commands = [(b"TO bob x", b"OK"), (b"TO nobody x", b"ERR no such user"), (b"NAME x", b"ERR already named"), (b"xyz", b"ERR bad command")] * 50
@@ -136,9 +192,16 @@ def test_each_command_gets_one_reply_in_the_order_of_the_commands(lab: Lab) -> N
 
 
 @check("server.from_too_long", points={4: 0.5}, todo="4.7", hints=(
-    "FROM, the sender's name and two spaces are longer than TO, the destination and two spaces. Which body is too long then?",))
+    "FROM, the sender's name and two spaces are longer than TO, the destination and two spaces. Which body is too long then?",
+    "The limit of 4096 counts for the body that leaves, before escaping. Do you know its length before you send?",
+    "Add up FROM, the name, the spaces and the text. If that is more than 4096: ERR too long, and nothing to the receiver.",
+))
 def test_a_FROM_that_would_be_too_long_is_not_sent(lab: Lab) -> None:
-    """The limit counts for what the server makes, too."""
+    """The limit counts for what the server makes, too.
+
+    alice sends bob a text with which the body FROM alice TEXT has exactly 4096 bytes: she must get OK and he the
+    message. With one byte more she must get ERR too long and he nothing; the next message must arrive again.
+    """
     server = lab.server()
     alice, bob = enter(lab, server, "alice", "bob")
     fits = b"x" * (4096 - len(b"FROM alice "))
@@ -149,18 +212,34 @@ def test_a_FROM_that_would_be_too_long_is_not_sent(lab: Lab) -> None:
     bob.expect_message(b"FROM alice after")
 
 
-@check("server.command_too_long", points={4: 0.25}, todo="4.7", hints=("As in stage 2: the answer, then the end.",))
+@check("server.command_too_long", points={4: 0.25}, todo="4.7", hints=(
+    "As in stage 2: the answer, then the end.",
+    "An over-long command leaves the stream in disorder; a FROM that would be too long does not. Do you treat them alike?",
+    "Reply ERR too long, let what was said leave, take the name out of the table, and close as in stage 2.",
+))
 def test_a_command_that_is_too_long_is_answered_and_the_connection_closed(lab: Lab) -> None:
-    """A stream that breaks the rules is not read any further."""
+    """A stream that breaks the rules is not read any further.
+
+    alice sends a TO command of 4097 bytes and must get ERR too long and the end of her connection. bob must have
+    got nothing of it, and must still be answered.
+    """
     server = lab.server()
     alice, bob = enter(lab, server, "alice", "bob")
     send_too_long(lab, server, alice, b"TO bob " + b"x" * 4090)
     ask(bob, b"TO bob2 x", b"ERR no such user")
 
 
-@check("server.bad_commands", points={4: 0.5}, todo="4.7", hints=("The first word is the command, whole, in capitals.",))
+@check("server.bad_commands", points={4: 0.5}, todo="4.7", hints=(
+    "The first word is the command, whole, in capitals.",
+    "Do you compare the length of the word as well as its bytes? And what does your code do with an empty body?",
+    "The word ends at the first space or at the end of the body; if it is none of the four, reply ERR bad command.",
+))
 def test_everything_else_is_answered_with_ERR_bad_command(lab: Lab) -> None:
-    """A server expects anything."""
+    """A server expects anything.
+
+    Ten bodies are sent: an empty one, words in small letters, known commands with letters behind them, TO without a
+    text, FROM, a zero byte. Each must be answered ERR bad command, and the connection must stay open.
+    """
     server = lab.server()
     alice = enter(lab, server, "alice")[0]
     for command in (b"", b"hello", b"who", b"WHOX", b"NAMEX bob", b"TOALL x", b"TO alice", b"QUITX", b"\0", b"FROM bob x"):
@@ -168,9 +247,17 @@ def test_everything_else_is_answered_with_ERR_bad_command(lab: Lab) -> None:
     ask(alice, b"WHO", b"OK alice")
 
 
-@check("server.commands_in_pieces", points={4: 0.25}, todo="4.6", hints=("Commands are messages: all of stage 2 holds for them.",))
+@check("server.commands_in_pieces", points={4: 0.25}, todo="4.6", hints=(
+    "What does one recv() bring, and when is a command complete?",
+    "The text holds a DONE with a backslash before it. Who takes the escapes away, and when?",
+    "Let the reader of stage 2 put the message together, and look for the command only in its complete body.",
+))
 def test_commands_may_arrive_in_any_pieces(lab: Lab) -> None:
-    """The relay stands on the framing of stage 2."""
+    """The relay stands on the framing of stage 2.
+
+    alice sends TO bob I am DONE, escaped, one byte at a time, each when the one before has been read. She must get
+    OK, and bob the message.
+    """
     server = lab.server()
     alice, bob = enter(lab, server, "alice", "bob")
     wire = encode(b"TO bob I am DONE")
@@ -179,9 +266,17 @@ def test_commands_may_arrive_in_any_pieces(lab: Lab) -> None:
     bob.expect_message(b"FROM alice I am DONE")
 
 
-@check("server.hundred_in_a_ring", points={4: 0.25}, todo="4.6", hints=("Is there an array with room for fewer than 100 clients?",))
+@check("server.hundred_in_a_ring", points={4: 0.25}, todo="4.6", hints=(
+    "Is there an array with room for fewer than 100 clients?",
+    "Each client is written to by its neighbour while it writes itself. Does a thread hold one lock and wait for another?",
+    "Let the table grow, or give it room for more than 100, and hold one lock at a time.",
+))
 def test_a_hundred_clients_write_to_their_neighbours(lab: Lab) -> None:
-    """Everybody sends and receives at once."""
+    """Everybody sends and receives at once.
+
+    100 clients enter names, and each writes to the next, the last to the first. Each must get OK and the message of
+    its neighbour, in either order.
+    """
     server = lab.server()
     peers = enter(lab, server, *(f"n{i}" for i in range(100)))
     for i, peer in enumerate(peers):
@@ -192,9 +287,17 @@ def test_a_hundred_clients_write_to_their_neighbours(lab: Lab) -> None:
         lab.require(got == sorted([b"OK", b"FROM n%d hello from %d" % (before, before)]), f"n{i} should have got OK and a message of n{before}.")
 
 
-@check("server.quit", points={4: 0.25}, todo="4.6", hints=("After BYE nothing more is sent, and the connection is closed.",))
+@check("server.quit", points={4: 0.25}, todo="4.6", hints=(
+    "After BYE nothing more is sent, and the connection is closed.",
+    "alice's thread may have found bob in the table before he left it. What stops it from sending behind BYE?",
+    "Take the name out first; then, under bob's own lock, send BYE and mark him as ended, so that nobody adds to it.",
+))
 def test_QUIT_is_answered_with_BYE_and_nothing_follows(lab: Lab) -> None:
-    """The goodbye is the last word, also while others write."""
+    """The goodbye is the last word, also while others write.
+
+    alice sends bob 200 messages, and he says QUIT at the same time; this happens five times. He may get some of
+    them before BYE, and must get nothing but the end behind it; she must get 200 replies.
+    """
     server = lab.server()
     alice, bob = enter(lab, server, "alice", "bob")
     for _ in range(5):
@@ -208,9 +311,17 @@ def test_QUIT_is_answered_with_BYE_and_nothing_follows(lab: Lab) -> None:
         bob = enter(lab, server, "bob")[0]
 
 
-@check("server.half_close", points={4: 0.5}, todo="4.6", hints=("Serve every complete command, then treat the client as gone.",))
+@check("server.half_close", points={4: 0.5}, todo="4.6", hints=(
+    "recv() says 0: what has bob already been sent, and what does alice still wait for?",
+    "Serve every complete command, then treat the client as gone.",
+    "At the 0 the replies leave first, the half command is forgotten, then the name goes, then the connection.",
+))
 def test_a_client_that_half_closes_gets_its_replies_and_counts_as_gone(lab: Lab) -> None:
-    """A FIN ends one direction only."""
+    """A FIN ends one direction only.
+
+    alice sends bob 100 messages and half of another, and half-closes. She must get 100 times OK and the end, he the
+    100 messages and not the half. Within 6 seconds her name must be gone from WHO.
+    """
     server = lab.server()
     alice, bob = enter(lab, server, "alice", "bob")
     alice.send_message(*[b"TO bob x"] * 100)
@@ -228,9 +339,17 @@ def _reply(peer, command: bytes) -> bytes:
     return peer.message()
 
 
-@check("server.last_words", points={4: 0.25}, todo="4.6", hints=("In which order do you deliver and leave?",))
+@check("server.last_words", points={4: 0.25}, todo="4.6", hints=(
+    "In which order do you deliver and leave?",
+    "OK means that the message was handed over. Is it still in a buffer of the client that leaves?",
+    "Serve the commands in their order, and hand every message over before BYE is sent.",
+))
 def test_a_message_right_before_QUIT_is_delivered(lab: Lab) -> None:
-    """What has got OK arrives, also after its sender has left."""
+    """What has got OK arrives, also after its sender has left.
+
+    alice sends a message for bob and QUIT with one call. She must get OK, BYE and the end, and bob must get the
+    message.
+    """
     server = lab.server()
     alice, bob = enter(lab, server, "alice", "bob")
     alice.send_message(b"TO bob last words", b"QUIT")

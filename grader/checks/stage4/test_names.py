@@ -37,18 +37,32 @@ def until_name_is_free(lab: Lab, peer: Peer, name: bytes, seconds: float) -> boo
 
 
 @check("server.good_names", points={4: 0.25}, todo="4.2", hints=(
-    "A name has 1 to 31 of A-Z, a-z, 0-9, _ and -.",))
+    "A name has 1 to 31 of A-Z, a-z, 0-9, _ and -.",
+    "Which of these bytes, or which length, does your test refuse? Try a name of 31 letters, and the two signs.",
+    "Count the length without a 0, give the table room for 31 bytes and a 0, and let every byte of the five kinds pass.",
+))
 def test_every_name_that_is_allowed_can_be_entered(lab: Lab) -> None:
-    """A rule says what is allowed, and all of that must work."""
+    """A rule says what is allowed, and all of that must work.
+
+    Eight clients enter a, Z, 0, _, -, Al-ice_99 and names of 30 and 31 letters. Each must get OK.
+    """
     server = lab.server()
     for name in (b"a", b"Z", b"0", b"_", b"-", b"Al-ice_99", b"n" * 30, b"n" * 31):
         ask(lab.connect(server), b"NAME " + name, b"OK")
 
 
 @check("server.bad_names", points={4: 0.5}, todo="4.2", hints=(
-    "Look at every byte of the name, and at their number.",))
+    "Look at every byte of the name, and at their number.",
+    "What do you compare the length with, and when: before or after the name is copied?",
+    "First the length, 1 to 31, then each byte up to that length against the ranges; a zero byte is just a wrong byte.",
+))
 def test_every_other_name_is_answered_with_ERR_bad_name(lab: Lab) -> None:
-    """What a stranger sends is checked before it is stored."""
+    """What a stranger sends is checked before it is stored.
+
+    One client asks for names of 32, 255 and 4000 letters, and for names with a dot, a slash, an umlaut, a zero
+    byte, a newline and other bytes that are not allowed. Each time it must get ERR bad name; then NAME alice must
+    get OK.
+    """
     server = lab.server()
     peer = lab.connect(server)
     for name in (b"n" * 32, b"n" * 255, b"n" * 4000, b"al!ce", b"a.b", b"a/b", "\u00e4".encode(), b"a\0b", b"a\n", b"bob\r", b"\\"):
@@ -57,9 +71,16 @@ def test_every_other_name_is_answered_with_ERR_bad_name(lab: Lab) -> None:
 
 
 @check("server.whole_names", points={4: 0.5}, todo="4.3", hints=(
-    "alice, alic and Alice are three names. How many bytes do you compare?",))
+    "alice, alic and Alice are three names. How many bytes do you compare?",
+    "What does your comparison say when one name is the beginning of the other, in either direction?",
+    "Two names are equal when their lengths are, and then all their bytes.",
+))
 def test_names_are_compared_whole_and_case_matters(lab: Lab) -> None:
-    """Two names are equal when every byte and the length are."""
+    """Two names are equal when every byte and the length are.
+
+    alice, alic, a, alicex, Alice and ALICE enter, and bob writes to each. Each message must reach the one with
+    exactly this name, and a message to alicexy must get ERR no such user.
+    """
     server = lab.server()
     names = ("alice", "alic", "a", "alicex", "Alice", "ALICE")
     peers = enter(lab, server, *names)
@@ -71,9 +92,16 @@ def test_names_are_compared_whole_and_case_matters(lab: Lab) -> None:
 
 
 @check("server.name_taken", points={4: 0.5}, todo="4.3", hints=(
-    "Look for the name in the table before you enter it, under the same lock.",))
+    "Who else may have this name already? Where can you find out?",
+    "Compare with every entry of the table before you enter the name, and change nothing if one is equal.",
+    "Look for the name in the table before you enter it, under the same lock.",
+))
 def test_a_name_that_somebody_has_is_answered_with_ERR_name_taken(lab: Lab) -> None:
-    """A name leads to one client."""
+    """A name leads to one client.
+
+    While alice is there, a second client asks for her name and must get ERR name taken. It must then be able to
+    enter as bob, and its message to alice must reach the first client.
+    """
     server = lab.server()
     alice = enter(lab, server, "alice")[0]
     second = lab.connect(server, "the second client")
@@ -83,9 +111,17 @@ def test_a_name_that_somebody_has_is_answered_with_ERR_name_taken(lab: Lab) -> N
     alice.expect_message(b"FROM bob hello")
 
 
-@check("server.already_named", points={4: 0.25}, todo="4.7", hints=("A client has one name.",))
+@check("server.already_named", points={4: 0.25}, todo="4.7", hints=(
+    "A client has one name.",
+    "How does your server know, when NAME comes, that this client has one? And what does it do to the table then?",
+    "If the client has a name, reply ERR already named before you touch the table.",
+))
 def test_a_second_NAME_is_answered_with_ERR_already_named(lab: Lab) -> None:
-    """A client keeps the name it has."""
+    """A client keeps the name it has.
+
+    alice sends NAME carol and must get ERR already named. WHO must list just alice, and another client must get the
+    name carol.
+    """
     server = lab.server()
     alice = enter(lab, server, "alice")[0]
     ask(alice, b"NAME carol", b"ERR already named")
@@ -93,9 +129,17 @@ def test_a_second_NAME_is_answered_with_ERR_already_named(lab: Lab) -> None:
     ask(lab.connect(server), b"NAME carol", b"OK")
 
 
-@check("server.name_first", points={4: 0.25}, todo="4.7", hints=("Who would the message be from?",))
+@check("server.name_first", points={4: 0.25}, todo="4.7", hints=(
+    "Who would the message be from?",
+    "Which commands are served before NAME, and where do you ask whether the client has a name?",
+    "In TO, look first whether this client has a name; if not, reply ERR name first and send nothing.",
+))
 def test_TO_before_NAME_is_answered_with_ERR_name_first(lab: Lab) -> None:
-    """A sender needs a name."""
+    """A sender needs a name.
+
+    A client without a name writes to bob and must get ERR name first. WHO must still be answered, and bob must have
+    got nothing.
+    """
     server = lab.server()
     bob = enter(lab, server, "bob")[0]
     peer = lab.connect(server)
@@ -106,10 +150,15 @@ def test_TO_before_NAME_is_answered_with_ERR_name_first(lab: Lab) -> None:
 
 @check("server.one_of_twenty", points={4: 0.5}, todo="4.3", hints=(
     "What can happen between looking for a name and entering it?",
+    "Does each of the two steps take the lock for itself? Then somebody else may come between them.",
     "Checking and entering must be one step, under one lock.",
 ))
 def test_exactly_one_of_twenty_gets_the_name(lab: Lab) -> None:
-    """The first to ask has it, however close the others are."""
+    """The first to ask has it, however close the others are.
+
+    20 clients ask for the same name while the server is halted, so that it finds all requests at once; this happens
+    five times. One of them must get OK, the 19 others ERR name taken.
+    """
     server = lab.server()
     for turn in range(5):
         peers = [lab.connect(server) for _ in range(20)]
@@ -128,7 +177,11 @@ def test_exactly_one_of_twenty_gets_the_name(lab: Lab) -> None:
     "Check and enter under one lock, in one function.",
 ))
 def test_no_thread_comes_between_checking_a_name_and_entering_it(lab: Lab) -> None:
-    """Each thread that gives a lock back is delayed there, so that another one gets its turn."""
+    """Each thread that gives a lock back is delayed there, so that another one gets its turn.
+
+    Four clients ask for the same name at once, and each thread that gives back a lock is held for 150 ms; this
+    happens three times. One of the four must get OK, the others ERR name taken.
+    """
     delay = slow_unlock(150, last=20)
     server = lab.server(faults=[delay])
     for turn in range(3):
@@ -145,9 +198,16 @@ def test_no_thread_comes_between_checking_a_name_and_entering_it(lab: Lab) -> No
 
 
 @check("server.name_free_at_BYE", points={4: 0.25}, todo="4.6", hints=(
-    "In which order do you remove the name and send BYE?",))
+    "In which order do you remove the name and send BYE?",
+    "The client that has read BYE may have told the next one, who asks before your thread does anything more.",
+    "First the name leaves the table, then BYE is sent, then the connection is closed.",
+))
 def test_a_name_is_free_when_BYE_arrives(lab: Lab) -> None:
-    """Who has read BYE may rely on it."""
+    """Who has read BYE may rely on it.
+
+    Twenty clients come one after the other, enter as alice, say QUIT and read BYE; the next one asks for the name
+    right after that. Each must get OK.
+    """
     server = lab.server()
     for _ in range(20):
         peer = enter(lab, server, "alice")[0]
@@ -156,10 +216,15 @@ def test_a_name_is_free_when_BYE_arrives(lab: Lab) -> None:
 
 @check("server.name_free_after_leaving", points={4: 0.75}, todo="4.6", hints=(
     "Does everybody say goodbye before leaving?",
+    "How does your thread learn of a close, a reset and a half-close, and which path does it take for each?",
     "The name must leave the table on every way out of the thread.",
 ))
 def test_a_name_is_free_soon_after_its_owner_has_vanished(lab: Lab) -> None:
-    """A connection may end without QUIT."""
+    """A connection may end without QUIT.
+
+    Three clients enter a name and leave without QUIT: one closes, one resets, one half-closes. Another client asks
+    for the name again and again, and must get OK within 6 seconds.
+    """
     server = lab.server()
     other = lab.connect(server, "the next owner")
     for name, leave in ((b"anna", "close"), (b"berta", "reset"), (b"clara", "half_close")):
@@ -172,9 +237,16 @@ def test_a_name_is_free_soon_after_its_owner_has_vanished(lab: Lab) -> None:
 
 
 @check("server.who", points={4: 0.25}, todo="4.3", hints=(
-    "OK, then each name after one space, in any order.",))
+    "OK, then each name after one space, in any order.",
+    "What does your server reply when the table is empty, and what when one of three has left?",
+    "Begin with OK, add a space and the name for each used entry, under the lock; nothing behind the last one.",
+))
 def test_WHO_lists_exactly_the_names_in_the_table(lab: Lab) -> None:
-    """The table can be looked at."""
+    """The table can be looked at.
+
+    A client without a name asks WHO. It must get OK alone while nobody has a name, OK and alice, bob and carol in
+    any order when they have entered, and the two others when bob has got his BYE.
+    """
     server = lab.server()
     nobody = lab.connect(server)
     ask(nobody, b"WHO", b"OK")

@@ -35,7 +35,11 @@ def stick(lab: Lab, server: Program) -> tuple[Peer, Peer, Backlog]:
 
 @check("server.stuck_receiver_delays_nobody_else", points={4: 0.75}, todo="4.5", hints=HINTS, slow=True)
 def test_a_receiver_that_does_not_read_delays_nobody_else(lab: Lab) -> None:
-    """One slow reader must not stop the whole chat."""
+    """One slow reader must not stop the whole chat.
+
+    bob reads nothing, and alice writes to him until nothing moves any more. Then dave must be able to enter, and
+    carol to write to him: OK and the message must come within 2 seconds each.
+    """
     server = lab.server()
     _alice, carol, _backlog = stick(lab, server)
     dave = lab.connect(server, "dave")
@@ -47,7 +51,12 @@ def test_a_receiver_that_does_not_read_delays_nobody_else(lab: Lab) -> None:
 
 @check("server.stuck_receiver_is_dropped", points={4: 0.75}, todo="4.5", hints=HINTS, slow=True)
 def test_a_receiver_that_takes_nothing_for_5_seconds_is_dropped(lab: Lab) -> None:
-    """Otherwise its writers would wait for ever."""
+    """Otherwise its writers would wait for ever.
+
+    bob reads nothing, and alice writes to him until nothing moves any more, while carol asks WHO again and again.
+    bob must be gone from the list within 7.5 seconds, and not before he has taken nothing for 2.5 seconds. Then a
+    message to him must get ERR no such user.
+    """
     server = lab.server()
     _alice, carol, backlog = stick(lab, server)
     still = full = 0.0
@@ -66,7 +75,12 @@ def test_a_receiver_that_takes_nothing_for_5_seconds_is_dropped(lab: Lab) -> Non
 
 @check("server.short_pause", points={4: 0.25}, todo="4.5", hints=HINTS, slow=True)
 def test_a_pause_of_less_than_2_seconds_loses_nothing(lab: Lab) -> None:
-    """A receiver may be slow for a moment."""
+    """A receiver may be slow for a moment.
+
+    bob reads nothing for 1.5 seconds, while alice writes to him as much as the kernel takes (at most 6 MB); then he
+    reads on. All of her messages must reach him whole and in order, and each must get OK; another message to him
+    must then arrive, too.
+    """
     server = lab.server()
     alice, carol = enter(lab, server, "alice", "carol")
     bob = lab.connect(server, "bob", receive_buffer=4096)
