@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import tempfile
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,14 +22,12 @@ FILES = {
     4: ("names.c", "outbox.c", "server.c", "client.c"),
 }
 # A variant is a set of make variables and the directory below `out` in which it is built.
-# "clang" exists for its warnings only. "dirty" gives fresh local variables a pattern instead of
-# what luck has left there, which is often zero.
+# "dirty" gives fresh local variables a pattern instead of what luck has left there, which is often zero.
 VARIANTS = {
     "plain": ("gcc", ("SAN=plain", "CC=gcc")),
     "asan": ("gcc", ("SAN=asan", "CC=gcc")),
     "tsan": ("gcc", ("SAN=tsan", "CC=gcc")),
     "dirty": ("dirty", ("SAN=plain", "CC=gcc", "CFLAGS=-ftrivial-auto-var-init=pattern")),
-    "clang": ("clang", ("SAN=plain", "CC=clang")),
 }
 COMPILER_WORDS = 20_000  # bytes of a compiler's messages that are kept
 TIME_LIMIT = 120  # seconds for one make
@@ -63,12 +60,6 @@ class Build:
                           or "undefined" in line), words.strip() or "no message")
             pytest.fail(f"Your {role} does not compile: {first}", pytrace=False)
         return path
-
-    def warnings(self, stage: int, compiler: str) -> list[str]:
-        """What the compiler warns of in the files of the stage itself, compiled afresh."""
-        with tempfile.TemporaryDirectory(dir=self.out) as out:
-            words = self._run_make(stage, "clang" if compiler == "clang" else "plain", Path(out))
-        return [line for line in words.splitlines() if "warning:" in line and line.startswith(STAGES[stage])]
 
     def _words(self, stage: int, variant: str, wrapped: bool) -> str:
         # Most checks want both plain programs, and one make is faster than two.

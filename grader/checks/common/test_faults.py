@@ -124,7 +124,7 @@ def test_an_interrupted_call_of_the_server_is_made_again(lab: Lab) -> None:
     _serve(lab, *map(interrupt, ("accept", "recv", "send", "poll")))
 
 
-@check("client.interrupted", points={2: 0.5, 4: 0.25}, todo={2: "1.6", 4: "4.8"}, hints=EINTR_HINTS)
+@check("client.interrupted", points={2: 0.5, 4: 0.25}, todo={2: "2.7", 4: "4.8"}, hints=EINTR_HINTS)
 def test_an_interrupted_call_of_the_client_is_made_again(lab: Lab) -> None:
     """Resizing a terminal's window is enough to interrupt a call. An interrupted connect() goes on by itself.
 

@@ -35,7 +35,7 @@ def rehearse(lab: Lab, play: Callable[[Lab], object]) -> None:
         bench.close()
 
 
-@check("server.memory", points={1: 0.5, 2: 0.25, 3: 1.25, 4: 0.5},
+@check("server.memory", points={1: 0.5, 2: 0.5, 3: 1.25, 4: 0.75},
        todo={1: "1.5", 2: "2.6", 3: "3.2", 4: "4.1"}, hints=MEMORY_HINTS, tool=True)
 def test_the_server_uses_only_its_own_memory_and_gives_it_back(lab: Lab) -> None:
     """valgrind watches each access of the server while clients come, talk and vanish.
@@ -52,7 +52,7 @@ def test_the_server_uses_only_its_own_memory_and_gives_it_back(lab: Lab) -> None
     lab.require(not found, "In your server, " + " Also, ".join(found[:3]))
 
 
-@check("client.memory", points={1: 0.5, 2: 0.25, 4: 0.5}, todo={1: "1.8", 2: "2.7", 4: "4.8"},
+@check("client.memory", points={1: 0.5, 2: 0.5, 4: 0.5}, todo={1: "1.8", 2: "2.7", 4: "4.8"},
        hints=MEMORY_HINTS, tool=True)
 def test_the_client_uses_only_its_own_memory_and_gives_it_back(lab: Lab) -> None:
     """valgrind watches each access of the client in a whole conversation.

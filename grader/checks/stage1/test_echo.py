@@ -51,7 +51,7 @@ def test_a_client_that_sends_nothing_gets_nothing(lab: Lab) -> None:
     echo(lab, server, b"next")
 
 
-@check("server.any_bytes", points={1: 0.5}, todo="1.5", hints=(
+@check("server.any_bytes", points={1: 0.75}, todo="1.5", hints=(
     "How many bytes did recv() return? That number, and not strlen(), is the length of the message.",
     "Bytes from the network are not a C string: they may hold 0, and nobody ends them with one.",
     "Give send() the number that recv() returned, and change nothing in the buffer between the two.",
@@ -177,7 +177,7 @@ def test_the_client_says_so_when_no_reply_comes(lab: Lab) -> None:
         lab.require(client.error_lines(), "The server closed without answering: your client should say so on stderr.")
 
 
-@check("client.reply", points={1: 0.5}, todo="1.8", hints=(
+@check("client.reply", points={1: 0.75}, todo="1.8", hints=(
     "Print as many bytes as recv() returned; there is no terminating 0 behind them.",
     "Does your buffer have room for 1000 bytes, and does the reply come behind the word reply: and one space?",
     "Print the bytes with their count (fwrite() takes one), then a newline, and return 0 from main().",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from grader.check import check
 from grader.checks.common.workload import send_too_long
+from grader.checks.stage2.bench import echo
 from grader.harness import kernel
 from grader.harness.lab import Lab
-from grader.harness.peer import Peer
 from grader.harness.wire import encode
 
 WAIT_HINTS = (
@@ -14,13 +14,6 @@ WAIT_HINTS = (
     "The accept loop should only accept and start a thread; the thread does the talking.",
     "pthread_join() right after pthread_create() waits for the client's end: detach the thread instead.",
 )
-
-
-def echo(peer: Peer, *bodies: bytes) -> None:
-    """Sends each body as a message; exactly the same message must come back."""
-    for body in bodies:
-        peer.send_message(body)
-        peer.expect(encode(body))
 
 
 @check("server.silent_client", points={3: 1.25}, todo="3.1", hints=WAIT_HINTS)
@@ -194,36 +187,3 @@ def test_a_client_that_half_closes_gets_its_replies_and_leaves_no_thread(lab: La
     peer.expect_message(b"one", b"two")
     peer.expect_end()
     lab.require(lab.until(lambda: kernel.threads(server.pid) <= threads, 2.0), "The thread of a client that half-closed did not end.")
-
-
-@check("server.out_of_descriptors", points={3: 1}, todo="3.3", slow=True, hints=(
-    "accept() fails with EMFILE while the client still waits in the queue: what happens if you call it again at once?",
-    "A failing accept() is no reason to end the server. What may it do until a descriptor is free?",
-    "Wait a little, a tenth of a second perhaps, in a call that sleeps; then try again.",
-))
-def test_without_free_descriptors_the_server_waits_and_recovers(lab: Lab) -> None:
-    """A limit is reached, clients leave, and service goes on.
-
-    The server may have 24 descriptors, and clients connect until four have found no place. The first client must
-    still be answered, and in one second the server may use less than 0.3 s of CPU. When the crowd has left, the
-    first one and a new client must be answered.
-    """
-    limit = 24
-    server = lab.server(nofile=limit)
-    first = lab.connect(server)
-    echo(first, b"before")
-    crowd, waiting = [], 0
-    while waiting < 4 and len(crowd) < 40:  # only a few more than fit: a short backlog is right, too
-        held = kernel.descriptors(server.pid)
-        crowd.append(lab.connect(server))
-        served = held < limit and lab.until(lambda: kernel.descriptors(server.pid) > held or crowd[-1].ended, 0.3)
-        waiting += not served
-    echo(first, b"in the crowd")
-    before = kernel.busy_seconds(server.pid)
-    lab.let_pass(1.0)
-    busy = kernel.busy_seconds(server.pid) - before
-    lab.require(busy < 0.3, f"Out of descriptors, your server was busy for {busy:.1f} s of one second.")
-    for peer in crowd:
-        peer.close()
-    echo(first, b"after")
-    echo(lab.connect(server), b"new")

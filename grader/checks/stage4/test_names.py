@@ -195,6 +195,7 @@ def test_no_thread_comes_between_checking_a_name_and_entering_it(lab: Lab) -> No
         server.instrument.disarm(delay)
         lab.require(replies == [b"ERR name taken"] * 3 + [b"OK"],
                     f"Four clients asked for one name at once; {replies.count(b'OK')} of them got OK.")
+    lab.require_met(server, delay)
 
 
 @check("server.name_free_at_BYE", points={4: 0.25}, todo="4.6", hints=(
