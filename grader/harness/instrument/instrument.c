@@ -11,7 +11,7 @@
  * Without the page (RELAYLAB_INSTRUMENT is not set) every call passes through.
  *
  * It takes no locks, because a lock would order the student's threads, and the
- * race detectors would then see fewer races. instrument.py has the other end.
+ * race detectors would then see fewer races. __init__.py has the other end.
  */
 #define _GNU_SOURCE
 #include "instrument.h"
@@ -53,7 +53,8 @@ static unsigned accepts_begun, threads_begun;
 extern char __executable_start; /* by the linker: addresses count from here */
 
 #define REAL(type, name, ...) extern type __real_##name(__VA_ARGS__)
-#define FROM ((uint64_t)((char *)__builtin_return_address(0) - &__executable_start))
+#define FROM                                                                   \
+    ((uint64_t)((char *)__builtin_return_address(0) - &__executable_start))
 #define ADD(where, n) __atomic_add_fetch(&(where), n, __ATOMIC_SEQ_CST)
 #define LOAD(where) __atomic_load_n(&(where), __ATOMIC_SEQ_CST)
 #define STORE(where, n) __atomic_store_n(&(where), n, __ATOMIC_SEQ_CST)
@@ -69,7 +70,8 @@ __attribute__((constructor)) static void open_page(void)
     int fd = open(path, O_RDWR);
     if (fd == -1)
         return;
-    void *memory = mmap(NULL, sizeof *page, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    void *memory =
+        mmap(NULL, sizeof *page, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     __real_close(fd);
     if (memory != MAP_FAILED)
         page = memory;
@@ -90,7 +92,8 @@ static uint64_t now(void)
 
 static void pause_ms(unsigned ms)
 {
-    struct timespec left = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000L};
+    struct timespec left = {.tv_sec = ms / 1000,
+                            .tv_nsec = ms % 1000 * 1000000L};
     while (nanosleep(&left, &left) == -1)
         ;
 }
@@ -126,7 +129,8 @@ static struct rule *rule_for(unsigned family, unsigned action)
         return NULL;
     for (unsigned i = 0; i < LOAD(page->rules_len); i++) {
         struct rule *rule = &page->rules[i];
-        if (rule->family != family || rule->action != action || !LOAD(rule->armed))
+        if (rule->family != family || rule->action != action ||
+            !LOAD(rule->armed))
             continue;
         unsigned n = ADD(rule->seen, 1);
         if (found == NULL && applies(rule, n)) {
@@ -177,13 +181,15 @@ static void keep_bytes(struct call *call, const void *data, int64_t len)
     call->size = len > CALL_DATA ? CALL_DATA : (uint32_t)(len > 0 ? len : 0);
 }
 
-static void keep_vector(struct call *call, const struct iovec *vector, int count, int64_t len)
+static void keep_vector(struct call *call, const struct iovec *vector,
+                        int count, int64_t len)
 {
     char head[CALL_DATA];
     size_t size = 0;
 
     for (int i = 0; i < count && len > 0; i++)
-        for (size_t j = 0; j < vector[i].iov_len && len > 0 && size < sizeof head; j++, len--)
+        for (size_t j = 0;
+             j < vector[i].iov_len && len > 0 && size < sizeof head; j++, len--)
             head[size++] = ((const volatile char *)vector[i].iov_base)[j];
     keep_bytes(call, head, (int64_t)size);
 }
@@ -232,7 +238,8 @@ static size_t vector_size(const struct iovec *vector, int count)
 }
 
 /* Copies the first `size` bytes' worth of a vector; returns its length. */
-static int cut_vector(struct iovec *cut, const struct iovec *vector, int count, size_t size)
+static int cut_vector(struct iovec *cut, const struct iovec *vector, int count,
+                      size_t size)
 {
     int n = 0;
     for (; n < count && n < VECTORS && size > 0; n++) {
@@ -247,7 +254,8 @@ static int cut_vector(struct iovec *cut, const struct iovec *vector, int count, 
 /* -- receiving -------------------------------------------------------------- */
 
 REAL(ssize_t, recv, int, void *, size_t, int);
-REAL(ssize_t, recvfrom, int, void *, size_t, int, struct sockaddr *, socklen_t *);
+REAL(ssize_t, recvfrom, int, void *, size_t, int, struct sockaddr *,
+     socklen_t *);
 REAL(ssize_t, recvmsg, int, struct msghdr *, int);
 REAL(ssize_t, read, int, void *, size_t);
 REAL(ssize_t, readv, int, const struct iovec *, int);
@@ -264,16 +272,19 @@ ssize_t __wrap_recv(int fd, void *data, size_t len, int flags)
     struct call *call = note(F_RECV, fd, len, FROM);
     if (fails(RECV, call))
         return -1;
-    return finish_receiving(call, data, __real_recv(fd, data, shortened(RECV, len, call), flags));
+    return finish_receiving(
+        call, data, __real_recv(fd, data, shortened(RECV, len, call), flags));
 }
 
-ssize_t __wrap_recvfrom(int fd, void *data, size_t len, int flags, struct sockaddr *from, socklen_t *size)
+ssize_t __wrap_recvfrom(int fd, void *data, size_t len, int flags,
+                        struct sockaddr *from, socklen_t *size)
 {
     struct call *call = note(F_RECV, fd, len, FROM);
     if (fails(RECV, call))
         return -1;
     len = shortened(RECV, len, call);
-    return finish_receiving(call, data, __real_recvfrom(fd, data, len, flags, from, size));
+    return finish_receiving(call, data,
+                            __real_recvfrom(fd, data, len, flags, from, size));
 }
 
 static ssize_t socket_read(int fd, void *data, size_t len, uint64_t from)
@@ -281,12 +292,14 @@ static ssize_t socket_read(int fd, void *data, size_t len, uint64_t from)
     struct call *call = note(F_READ, fd, len, from);
     if (fails(RECV, call))
         return -1;
-    return finish_receiving(call, data, __real_read(fd, data, shortened(RECV, len, call)));
+    return finish_receiving(call, data,
+                            __real_read(fd, data, shortened(RECV, len, call)));
 }
 
 ssize_t __wrap_read(int fd, void *data, size_t len)
 {
-    return is_socket(fd) ? socket_read(fd, data, len, FROM) : __real_read(fd, data, len);
+    return is_socket(fd) ? socket_read(fd, data, len, FROM)
+                         : __real_read(fd, data, len);
 }
 
 ssize_t __wrap_recvmsg(int fd, struct msghdr *message, int flags)
@@ -299,7 +312,8 @@ ssize_t __wrap_recvmsg(int fd, struct msghdr *message, int flags)
     struct msghdr shorter = *message;
     size_t most = shortened(RECV, size, call);
     if (most < size) {
-        shorter.msg_iovlen = (size_t)cut_vector(cut, message->msg_iov, (int)message->msg_iovlen, most);
+        shorter.msg_iovlen = (size_t)cut_vector(cut, message->msg_iov,
+                                                (int)message->msg_iovlen, most);
         shorter.msg_iov = cut;
     }
     ssize_t n = __real_recvmsg(fd, &shorter, flags);
@@ -334,12 +348,14 @@ ssize_t __wrap_readv(int fd, const struct iovec *vector, int count)
 /* -- sending ---------------------------------------------------------------- */
 
 REAL(ssize_t, send, int, const void *, size_t, int);
-REAL(ssize_t, sendto, int, const void *, size_t, int, const struct sockaddr *, socklen_t);
+REAL(ssize_t, sendto, int, const void *, size_t, int, const struct sockaddr *,
+     socklen_t);
 REAL(ssize_t, sendmsg, int, const struct msghdr *, int);
 REAL(ssize_t, write, int, const void *, size_t);
 REAL(ssize_t, writev, int, const struct iovec *, int);
 
-static struct call *begin_sending(unsigned function, int fd, size_t len, uint64_t from)
+static struct call *begin_sending(unsigned function, int fd, size_t len,
+                                  uint64_t from)
 {
     struct call *call = note(function, fd, len, from);
     if (page != NULL && fd >= 0 && fd < DESCRIPTORS)
@@ -354,11 +370,14 @@ static struct call *begin_sending(unsigned function, int fd, size_t len, uint64_
 static void take_turns(int fd, struct call *call)
 {
     static unsigned waited;
-    struct rule *rule = fd >= 0 && fd < DESCRIPTORS ? rule_for(SEND, TURNS) : NULL;
+    struct rule *rule =
+        fd >= 0 && fd < DESCRIPTORS ? rule_for(SEND, TURNS) : NULL;
     if (rule == NULL)
         return;
     call->fault = met(rule);
-    for (int ms = 0; ms < rule->values[0] && LOAD(waited) < (unsigned)rule->values[1]; ms++) {
+    for (int ms = 0;
+         ms < rule->values[0] && LOAD(waited) < (unsigned)rule->values[1];
+         ms++) {
         if (LOAD(last_sender[fd]) != call->thread)
             return;
         pause_ms(1);
@@ -366,7 +385,8 @@ static void take_turns(int fd, struct call *call)
     }
 }
 
-static ssize_t finish_sending(struct call *call, int fd, const struct iovec *vector, int count, ssize_t n)
+static ssize_t finish_sending(struct call *call, int fd,
+                              const struct iovec *vector, int count, ssize_t n)
 {
     int error = errno;
     if (page != NULL)
@@ -385,17 +405,21 @@ ssize_t __wrap_send(int fd, const void *data, size_t len, int flags)
     if (fails(SEND, call))
         return -1;
     struct iovec all = {(void *)data, len};
-    return finish_sending(call, fd, &all, 1, __real_send(fd, data, shortened(SEND, len, call), flags));
+    return finish_sending(
+        call, fd, &all, 1,
+        __real_send(fd, data, shortened(SEND, len, call), flags));
 }
 
-ssize_t __wrap_sendto(int fd, const void *data, size_t len, int flags, const struct sockaddr *to, socklen_t size)
+ssize_t __wrap_sendto(int fd, const void *data, size_t len, int flags,
+                      const struct sockaddr *to, socklen_t size)
 {
     struct call *call = begin_sending(F_SEND, fd, len, FROM);
     if (fails(SEND, call))
         return -1;
     struct iovec all = {(void *)data, len};
     len = shortened(SEND, len, call);
-    return finish_sending(call, fd, &all, 1, __real_sendto(fd, data, len, flags, to, size));
+    return finish_sending(call, fd, &all, 1,
+                          __real_sendto(fd, data, len, flags, to, size));
 }
 
 static ssize_t socket_write(int fd, const void *data, size_t len, uint64_t from)
@@ -404,12 +428,14 @@ static ssize_t socket_write(int fd, const void *data, size_t len, uint64_t from)
     if (fails(SEND, call))
         return -1;
     struct iovec all = {(void *)data, len};
-    return finish_sending(call, fd, &all, 1, __real_write(fd, data, shortened(SEND, len, call)));
+    return finish_sending(call, fd, &all, 1,
+                          __real_write(fd, data, shortened(SEND, len, call)));
 }
 
 ssize_t __wrap_write(int fd, const void *data, size_t len)
 {
-    return is_socket(fd) ? socket_write(fd, data, len, FROM) : __real_write(fd, data, len);
+    return is_socket(fd) ? socket_write(fd, data, len, FROM)
+                         : __real_write(fd, data, len);
 }
 
 ssize_t __wrap_sendmsg(int fd, const struct msghdr *message, int flags)
@@ -422,11 +448,13 @@ ssize_t __wrap_sendmsg(int fd, const struct msghdr *message, int flags)
     struct msghdr shorter = *message;
     size_t most = shortened(SEND, size, call);
     if (most < size) {
-        shorter.msg_iovlen = (size_t)cut_vector(cut, message->msg_iov, (int)message->msg_iovlen, most);
+        shorter.msg_iovlen = (size_t)cut_vector(cut, message->msg_iov,
+                                                (int)message->msg_iovlen, most);
         shorter.msg_iov = cut;
     }
     ssize_t n = __real_sendmsg(fd, &shorter, flags);
-    return finish_sending(call, fd, message->msg_iov, (int)message->msg_iovlen, n);
+    return finish_sending(call, fd, message->msg_iov, (int)message->msg_iovlen,
+                          n);
 }
 
 ssize_t __wrap_writev(int fd, const struct iovec *vector, int count)
@@ -443,7 +471,8 @@ ssize_t __wrap_writev(int fd, const struct iovec *vector, int count)
         count = cut_vector(cut, vector, count, most);
         vector = cut;
     }
-    return finish_sending(call, fd, vector, count, __real_writev(fd, vector, count));
+    return finish_sending(call, fd, vector, count,
+                          __real_writev(fd, vector, count));
 }
 
 /* -- connections ------------------------------------------------------------ */
@@ -467,20 +496,29 @@ int __wrap_accept(int listener, struct sockaddr *from, socklen_t *size)
 {
     struct call *call = note(F_ACCEPT, listener, 0, FROM);
     ADD(accepts_begun, 1);
-    return fails(ACCEPT, call) ? -1 : finish_accepting(call, __real_accept(listener, from, size));
+    return fails(ACCEPT, call)
+               ? -1
+               : finish_accepting(call, __real_accept(listener, from, size));
 }
 
-int __wrap_accept4(int listener, struct sockaddr *from, socklen_t *size, int flags)
+int __wrap_accept4(int listener, struct sockaddr *from, socklen_t *size,
+                   int flags)
 {
     struct call *call = note(F_ACCEPT, listener, 0, FROM);
     ADD(accepts_begun, 1);
-    return fails(ACCEPT, call) ? -1 : finish_accepting(call, __real_accept4(listener, from, size, flags));
+    return fails(ACCEPT, call)
+               ? -1
+               : finish_accepting(call,
+                                  __real_accept4(listener, from, size, flags));
 }
 
 /* The address, or, where a rule moves its port, a copy with the other port. */
-static const struct sockaddr *moved(const struct sockaddr *where, socklen_t size, struct sockaddr_storage *copy)
+static const struct sockaddr *moved(const struct sockaddr *where,
+                                    socklen_t size,
+                                    struct sockaddr_storage *copy)
 {
-    if (page == NULL || size < sizeof(struct sockaddr_in) || size > sizeof *copy)
+    if (page == NULL || size < sizeof(struct sockaddr_in) ||
+        size > sizeof *copy)
         return where;
     for (unsigned i = 0; i < LOAD(page->rules_len); i++) {
         struct rule *rule = &page->rules[i];
@@ -490,7 +528,8 @@ static const struct sockaddr *moved(const struct sockaddr *where, socklen_t size
             continue;
         met(rule);
         memcpy(copy, where, size);
-        ((struct sockaddr_in *)copy)->sin_port = htons((uint16_t)rule->values[1]);
+        ((struct sockaddr_in *)copy)->sin_port =
+            htons((uint16_t)rule->values[1]);
         return (struct sockaddr *)copy;
     }
     return where;
@@ -500,7 +539,8 @@ static const struct sockaddr *moved(const struct sockaddr *where, socklen_t size
  * connect(), interrupted as a signal would do it: the connection is on its
  * way, and goes on being made after the call has returned.
  */
-static int interrupted_connect(int fd, const struct sockaddr *where, socklen_t size)
+static int interrupted_connect(int fd, const struct sockaddr *where,
+                               socklen_t size)
 {
     int flags = fcntl(fd, F_GETFL);
     fcntl(fd, F_SETFL, flags | O_NONBLOCK);
@@ -522,31 +562,39 @@ int __wrap_connect(int fd, const struct sockaddr *where, socklen_t size)
         return (int)done(call, __real_connect(fd, where, size));
     call->fault = met(rule);
     errno = rule->values[0];
-    return (int)done(call, errno == EINTR ? interrupted_connect(fd, where, size) : -1);
+    return (int)done(call, errno == EINTR ? interrupted_connect(fd, where, size)
+                                          : -1);
 }
 
 int __wrap_bind(int fd, const struct sockaddr *where, socklen_t size)
 {
     struct sockaddr_storage copy;
     struct call *call = note(F_BIND, fd, 0, FROM);
-    return fails(BIND, call) ? -1 : (int)done(call, __real_bind(fd, moved(where, size, &copy), size));
+    return fails(BIND, call)
+               ? -1
+               : (int)done(call,
+                           __real_bind(fd, moved(where, size, &copy), size));
 }
 
 int __wrap_listen(int fd, int backlog)
 {
     struct call *call = note(F_LISTEN, fd, (size_t)backlog, FROM);
-    return fails(LISTEN, call) ? -1 : (int)done(call, __real_listen(fd, backlog));
+    return fails(LISTEN, call) ? -1
+                               : (int)done(call, __real_listen(fd, backlog));
 }
 
 int __wrap_socket(int family, int type, int protocol)
 {
     struct call *call = note(F_SOCKET, -1, 0, FROM);
-    return fails(SOCKET, call) ? -1 : (int)done(call, __real_socket(family, type, protocol));
+    return fails(SOCKET, call)
+               ? -1
+               : (int)done(call, __real_socket(family, type, protocol));
 }
 
 int __wrap_shutdown(int fd, int how)
 {
-    return (int)done(note(F_SHUTDOWN, fd, (size_t)how, FROM), __real_shutdown(fd, how));
+    return (int)done(note(F_SHUTDOWN, fd, (size_t)how, FROM),
+                     __real_shutdown(fd, how));
 }
 
 /*
@@ -555,7 +603,8 @@ int __wrap_shutdown(int fd, int how)
  */
 static void park(int fd, struct call *call)
 {
-    struct rule *rule = fd >= 0 && fd < DESCRIPTORS ? rule_for(CLOSE, PARK) : NULL;
+    struct rule *rule =
+        fd >= 0 && fd < DESCRIPTORS ? rule_for(CLOSE, PARK) : NULL;
     if (rule == NULL)
         return;
     unsigned before = LOAD(accepted[fd]), used = 0;
@@ -590,52 +639,71 @@ int __wrap_close(int fd)
 /* -- waiting ---------------------------------------------------------------- */
 
 REAL(int, poll, struct pollfd *, nfds_t, int);
-REAL(int, ppoll, struct pollfd *, nfds_t, const struct timespec *, const sigset_t *);
+REAL(int, ppoll, struct pollfd *, nfds_t, const struct timespec *,
+     const sigset_t *);
 REAL(int, select, int, fd_set *, fd_set *, fd_set *, struct timeval *);
-REAL(int, pselect, int, fd_set *, fd_set *, fd_set *, const struct timespec *, const sigset_t *);
+REAL(int, pselect, int, fd_set *, fd_set *, fd_set *, const struct timespec *,
+     const sigset_t *);
 REAL(int, epoll_wait, int, struct epoll_event *, int, int);
 REAL(int, epoll_pwait, int, struct epoll_event *, int, int, const sigset_t *);
 
 int __wrap_poll(struct pollfd *fds, nfds_t count, int ms)
 {
     struct call *call = note(F_POLL, -1, count, FROM);
-    return fails(POLL, call) ? -1 : (int)done(call, __real_poll(fds, count, ms));
+    return fails(POLL, call) ? -1
+                             : (int)done(call, __real_poll(fds, count, ms));
 }
 
-int __wrap_ppoll(struct pollfd *fds, nfds_t count, const struct timespec *time, const sigset_t *mask)
+int __wrap_ppoll(struct pollfd *fds, nfds_t count, const struct timespec *time,
+                 const sigset_t *mask)
 {
     struct call *call = note(F_POLL, -1, count, FROM);
-    return fails(POLL, call) ? -1 : (int)done(call, __real_ppoll(fds, count, time, mask));
+    return fails(POLL, call)
+               ? -1
+               : (int)done(call, __real_ppoll(fds, count, time, mask));
 }
 
-int __wrap_select(int count, fd_set *in, fd_set *out, fd_set *errors, struct timeval *time)
+int __wrap_select(int count, fd_set *in, fd_set *out, fd_set *errors,
+                  struct timeval *time)
 {
     struct call *call = note(F_SELECT, -1, (size_t)count, FROM);
-    return fails(POLL, call) ? -1 : (int)done(call, __real_select(count, in, out, errors, time));
+    return fails(POLL, call)
+               ? -1
+               : (int)done(call, __real_select(count, in, out, errors, time));
 }
 
-int __wrap_pselect(int count, fd_set *in, fd_set *out, fd_set *errors, const struct timespec *time,
-                   const sigset_t *mask)
+int __wrap_pselect(int count, fd_set *in, fd_set *out, fd_set *errors,
+                   const struct timespec *time, const sigset_t *mask)
 {
     struct call *call = note(F_SELECT, -1, (size_t)count, FROM);
-    return fails(POLL, call) ? -1 : (int)done(call, __real_pselect(count, in, out, errors, time, mask));
+    return fails(POLL, call)
+               ? -1
+               : (int)done(call,
+                           __real_pselect(count, in, out, errors, time, mask));
 }
 
 int __wrap_epoll_wait(int fd, struct epoll_event *events, int count, int ms)
 {
     struct call *call = note(F_EPOLL, fd, (size_t)count, FROM);
-    return fails(POLL, call) ? -1 : (int)done(call, __real_epoll_wait(fd, events, count, ms));
+    return fails(POLL, call)
+               ? -1
+               : (int)done(call, __real_epoll_wait(fd, events, count, ms));
 }
 
-int __wrap_epoll_pwait(int fd, struct epoll_event *events, int count, int ms, const sigset_t *mask)
+int __wrap_epoll_pwait(int fd, struct epoll_event *events, int count, int ms,
+                       const sigset_t *mask)
 {
     struct call *call = note(F_EPOLL, fd, (size_t)count, FROM);
-    return fails(POLL, call) ? -1 : (int)done(call, __real_epoll_pwait(fd, events, count, ms, mask));
+    return fails(POLL, call)
+               ? -1
+               : (int)done(call,
+                           __real_epoll_pwait(fd, events, count, ms, mask));
 }
 
 /* -- threads and locks ------------------------------------------------------ */
 
-REAL(int, pthread_create, pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
+REAL(int, pthread_create, pthread_t *, const pthread_attr_t *,
+     void *(*)(void *), void *);
 REAL(int, thrd_create, thrd_t *, thrd_start_t, void *);
 REAL(int, pthread_mutex_unlock, pthread_mutex_t *);
 REAL(int, pthread_rwlock_unlock, pthread_rwlock_t *);
@@ -691,7 +759,8 @@ static struct late_start *make_late(void *argument, struct call *call)
 {
     unsigned thread = ADD(threads_begun, 1);
     struct rule *rule = rule_for(THREAD, LATE);
-    struct late_start *start = rule != NULL ? __real_malloc(sizeof *start) : NULL;
+    struct late_start *start =
+        rule != NULL ? __real_malloc(sizeof *start) : NULL;
 
     if (start == NULL)
         return NULL;
@@ -703,16 +772,19 @@ static struct late_start *make_late(void *argument, struct call *call)
     return start;
 }
 
-int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *how, void *(*run)(void *), void *argument)
+int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *how,
+                          void *(*run)(void *), void *argument)
 {
     struct call *call = note(F_THREAD, -1, 0, FROM);
     if (fails(THREAD, call))
         return errno; /* the pthread functions return the error */
     struct late_start *start = make_late(argument, call);
     if (start == NULL)
-        return (int)done(call, __real_pthread_create(thread, how, run, argument));
+        return (int)done(call,
+                         __real_pthread_create(thread, how, run, argument));
     start->run = run;
-    return (int)done(call, __real_pthread_create(thread, how, late_thread, start));
+    return (int)done(call,
+                     __real_pthread_create(thread, how, late_thread, start));
 }
 
 int __wrap_thrd_create(thrd_t *thread, thrd_start_t run, void *argument)
@@ -877,11 +949,13 @@ FILE *__wrap_fdopen(int fd, const char *mode)
 {
     if (page == NULL || !is_socket(fd))
         return __real_fdopen(fd, mode);
-    cookie_io_functions_t functions = {.read = stream_read, .write = stream_write, .close = stream_close};
+    cookie_io_functions_t functions = {
+        .read = stream_read, .write = stream_write, .close = stream_close};
     FILE *stream = fopencookie((void *)(intptr_t)fd, mode, functions);
     FILE *none = NULL;
     for (int i = 0; stream != NULL && i < STREAMS; i++, none = NULL)
-        if (__atomic_compare_exchange_n(&streams[i].stream, &none, stream, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {
+        if (__atomic_compare_exchange_n(&streams[i].stream, &none, stream, 0,
+                                        __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {
             STORE(streams[i].fd, fd);
             break;
         }

@@ -1,7 +1,6 @@
 /*
- * The page that the instrument shares with the harness. instrument.py reads and
- * writes it with the same layout; the numbers here and there must agree, which
- * a test holds.
+ * The page that the instrument shares with the harness. The Python module of
+ * this directory has the same layout; a test holds that the two agree.
  */
 #ifndef INSTRUMENT_H
 #define INSTRUMENT_H
@@ -11,14 +10,27 @@
 enum { RULES = 16, CALLS = 8192, CALL_DATA = 48, RULE_VALUES = 16 };
 
 /* Kinds of calls that rules speak of. */
-enum family { RECV, SEND, ACCEPT, CONNECT, BIND, LISTEN, SOCKET, POLL, CLOSE, THREAD, UNLOCK, ALLOC };
+enum family {
+    RECV,
+    SEND,
+    ACCEPT,
+    CONNECT,
+    BIND,
+    LISTEN,
+    SOCKET,
+    POLL,
+    CLOSE,
+    THREAD,
+    UNLOCK,
+    ALLOC
+};
 
 /* What a rule does; its values in brackets. */
 enum action {
     SHORT, /* a transfer moves at most so many bytes (sizes, used in turn) */
     FAIL,  /* the call does nothing and fails (errno) */
     DELAY, /* the thread waits afterwards (ms) */
-    LATE,  /* a new thread waits before it starts (ms after accept, ms in all) */
+    LATE,  /* a new thread starts late (ms after accept, ms in all) */
     PARK,  /* a closing thread waits while the rule is armed (ms at most) */
     TURNS, /* a sending thread lets another one go first (ms, ms in all) */
     MOVE   /* one port stands for another (port, port) */
@@ -27,30 +39,52 @@ enum action {
 struct rule {
     /* Set by the harness; armed may change at any time. */
     uint32_t family, action, armed;
-    uint32_t first, every, last; /* calls: from first, every so many, to last; 0: each, no end */
+    uint32_t first; /* the first call it applies to; calls count from 1 */
+    uint32_t every; /* and then to every so many; 0: to each */
+    uint32_t last;  /* up to this one; 0: without an end */
     uint32_t values_len;
     int32_t values[RULE_VALUES];
 
     /* Set by the instrument. */
-    uint32_t seen;   /* calls of the family while armed */
-    uint32_t met;    /* how often the rule applied */
-    uint32_t number; /* of the latest call it applied to */
-    uint32_t hits;   /* PARK: how often the number was used meanwhile */
+    uint32_t seen;     /* calls of the family while armed */
+    uint32_t met;      /* how often the rule applied */
+    uint32_t number;   /* of the latest call it applied to */
+    uint32_t hits;     /* PARK: how often the number was used meanwhile */
     uint32_t released; /* PARK: how many threads have gone on */
 };
 
 /* The functions that the trace tells apart. */
 enum function {
-    F_RECV, F_READ, F_RECVMSG, F_SEND, F_WRITE, F_SENDMSG, F_ACCEPT, F_CONNECT, F_BIND, F_LISTEN,
-    F_SOCKET, F_SHUTDOWN, F_CLOSE, F_POLL, F_SELECT, F_EPOLL, F_THREAD, F_ALLOC,
-    F_LOCK, F_JOIN, F_CONDITION, F_SEMAPHORE
+    F_RECV,
+    F_READ,
+    F_RECVMSG,
+    F_SEND,
+    F_WRITE,
+    F_SENDMSG,
+    F_ACCEPT,
+    F_CONNECT,
+    F_BIND,
+    F_LISTEN,
+    F_SOCKET,
+    F_SHUTDOWN,
+    F_CLOSE,
+    F_POLL,
+    F_SELECT,
+    F_EPOLL,
+    F_THREAD,
+    F_ALLOC,
+    F_LOCK,
+    F_JOIN,
+    F_CONDITION,
+    F_SEMAPHORE
 };
 
 enum { CALL_FREE, CALL_BEGUN, CALL_ENDED };
 
 struct call {
     uint64_t began, ended; /* nanoseconds of CLOCK_MONOTONIC */
-    uint64_t from;         /* the address behind the call, counted from the program's beginning */
+    uint64_t
+        from; /* the address behind the call, counted from the program's beginning */
     int64_t asked, result; /* bytes, or what the function returns */
     uint32_t state;
     int32_t thread;
