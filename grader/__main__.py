@@ -102,7 +102,8 @@ def _grade(options: argparse.Namespace) -> int:
     for number, name in STAGES.items():
         if not (staged / name).is_dir() and options.stage in (None, number):
             console.print(f"stage {number} is not in the submission ({name} has no .c files): 0 points")
-    console.print(f"\nrecord: {out / 'record.json'}  ({record['seconds']:.1f} s)")
+    drawings = f", drawings: {out / 'drawings'}" if (out / "drawings").is_dir() else ""
+    print(f"\nrecord: {out / 'record.json'}{drawings}  ({record['seconds']:.1f} s)")
     print(f"score {record['score']:g}/{record['max_score']:g}")
     return 3 if any(c["verdict"] == "grader error" for c in record["checks"]) else 0
 

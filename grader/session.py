@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import fcntl
 import json
+import shutil
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
@@ -17,6 +19,8 @@ from .diagnosis import likely_mistake
 from .execution import Choice, Run
 from .harness.build import KIT
 from .harness.lab import Lab
+from .report.drawing import draw
+from .compilers import compiler_warnings
 
 PACKAGE = Path(__file__).parent
 _PYTEST = ["-p", "no:cacheprovider", "-c", str(PACKAGE / "pytest.ini"), "--rootdir", str(KIT)]
@@ -66,15 +70,26 @@ def run(source: Path, out: Path, choice: Choice = Choice(), *, base: Path | None
     out.mkdir(parents=True, exist_ok=True)
     path = out.resolve() / "record.json"
     plan = Run(source.resolve(), out.resolve(), choice, base.resolve() if base else None, name or str(source), rerun)
-    with open(out / "lock", "w", encoding="ascii") as lock:
+    with open(out / "lock", "w", encoding="ascii") as lock, ThreadPoolExecutor(1) as beside:
         fcntl.flock(lock, fcntl.LOCK_EX)
         path.unlink(missing_ok=True)
+        counsel = beside.submit(lambda: [*advice(source), *compiler_warnings(source)])
         status = pytest.main([str(PACKAGE / "checks"), *_PYTEST, "-p", "no:terminal"], plugins=[plan])
     if status == pytest.ExitCode.NO_TESTS_COLLECTED:
         return {"checks": [], "score": 0, "max_score": 0, "seconds": 0}
     if not path.is_file():
         raise SystemExit(f"relaylab: the checks could not be run (pytest says {status!r})")
     record = json.loads(path.read_text(encoding="utf-8"))
-    record["likely"], record["advice"] = likely_mistake(record), advice(source)
+    record["likely"], record["advice"] = likely_mistake(record), counsel.result()
     path.write_text(json.dumps(record, indent=1, ensure_ascii=False), encoding="utf-8")
+    _draw(record, out / "drawings")
     return record
+
+
+def _draw(record: dict, directory: Path) -> None:
+    """Writes a sequence drawing of each failed check, and nothing of an earlier run stays."""
+    shutil.rmtree(directory, ignore_errors=True)
+    for check in record["checks"]:
+        if check["events"]:
+            directory.mkdir(exist_ok=True)
+            (directory / f"{check['id']}.svg").write_text(draw(check), encoding="utf-8")

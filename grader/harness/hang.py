@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from . import kernel, trace
-from .wire import END, Decoder, encode
+from .wire import END, Decoder, count, encode
 
 if TYPE_CHECKING:
     from .lab import Lab
@@ -60,14 +60,14 @@ class Thread:
             has = f", which thread {holder.number} has" if holder else ""
             return f"waits for a lock{place}{has}"
         about = f" {_direction(self.call)} {self.peer.name}" if self.peer else _about_fds(self)
-        unread = f", {self.peer.unread()} bytes unread" if self.peer and self.call in RECEIVING else ""
-        stuck = f", {self.peer.backlog()} bytes not delivered" if self.peer and self.call in SENDING else ""
+        unread = f", {count(self.peer.unread())} unread" if self.peer and self.call in RECEIVING else ""
+        stuck = f", {count(self.peer.backlog())} not delivered" if self.peer and self.call in SENDING else ""
         return f"waits in {self.call}(){about}{place}{unread}{stuck}"
 
 
 def describe(lab: Lab) -> State:
     """What the lab's programs are doing now, and the pattern that it fits."""
-    lab.silent = True
+    lab.fall_silent()
     programs = [p for p in lab.programs if p.alive()]
     if not programs:
         return State()
@@ -214,7 +214,7 @@ def _deaf_at_the_keyboard(lab: Lab, program: Program, threads: list[Thread]) -> 
     if program.role != "client" or not any(t.call in RECEIVING and t.fd == 0 for t in threads):
         return ""
     unread = max((peer.unread() for peer in lab.peers if not peer.closed()), default=0)
-    return f"It waits for the keyboard, while {unread} bytes from the server lie unread." if unread else ""
+    return f"It waits for the keyboard, while {count(unread)} from the server stay unread." if unread else ""
 
 
 def _waits_for_more(lab: Lab, program: Program, threads: list[Thread]) -> str:

@@ -87,7 +87,7 @@ class Lab:
     timed_out: bool = False  # the last wait ended at its deadline
     waits_for: Peer | None = None  # the peer to which something is expected to come
     has_processor: bool = False
-    silent: bool = False  # nothing is noted any more
+    silent_from: float = float("inf")  # seconds after the start from which nothing is noted any more
 
     # -- programs ---------------------------------------------------------------
 
@@ -265,9 +265,13 @@ class Lab:
 
     def log(self, who: str, what: str, data: bytes = b"", to: str = "") -> None:
         """Notes an event for the failure report."""
-        if len(self.events) < MAX_EVENTS and not self.silent:
-            now = time.monotonic() - self.started
-            self.events.append(Event(round(now, 3), who, what, show(data) if data else "", len(data), to))
+        now = time.monotonic() - self.started
+        if len(self.events) < MAX_EVENTS and now < self.silent_from:
+            self.events.append(Event(round(now, 6), who, what, show(data) if data else "", len(data), to))
+
+    def fall_silent(self) -> None:
+        """What happens from now on is no part of the check any more."""
+        self.silent_from = time.monotonic() - self.started
 
     def require(self, condition: object, cause: str) -> None:
         """Fails the check with `cause` unless the condition holds."""
@@ -322,7 +326,8 @@ class Lab:
 
     def _calls(self) -> list[Event]:
         """What the trace of the instrument shows of the programs, as events."""
-        return [event for program in self.programs for event in trace.events(program, self.started)]
+        return [event for program in self.programs for event in trace.events(program, self.started)
+                if event.seconds <= self.silent_from]
 
 
 def _address(server: socket.socket | tuple[str, int] | Program) -> tuple[str, int]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .instrument import Call, source_lines
-from .wire import show
+from .wire import count, show
 
 if TYPE_CHECKING:
     from .lab import Event
@@ -22,7 +22,7 @@ def events(program: Program, started: float) -> list[Event]:
     calls = [c for c in _calls(program) if c.function in SHOWN and c.ended]
     threads = thread_numbers(program)
     lines = source_lines(Path(program.path), {call.address for call in calls})
-    return [Event(round(call.ended - started, 3), f"your {program.role}", _words(call), show(call.data) if call.data else "",
+    return [Event(round(call.ended - started, 6), f"your {program.role}", _words(call), show(call.data) if call.data else "",
                   max(call.result, 0) if call.function in MOVES_BYTES else 0, "", threads[call.thread], lines.get(call.address, ""))
             for call in calls]
 
@@ -46,12 +46,12 @@ def _calls(program: Program) -> list[Call]:
 
 def _words(call: Call) -> str:
     name = f"{call.function}()"
-    injected = ", made to" if call.fault and call.error else ""
     if call.error:
-        return f"{name} failed: {call.error}{injected and ' (injected)'}"
+        return f"{name} failed: {call.error}{' (injected)' if call.fault else ''}"
     if call.function in MOVES_BYTES:
         cut = " (made short)" if call.fault else ""
-        return f"{name} moved {call.result} bytes{cut}" if call.result or call.function not in ("recv", "read", "recvmsg") else f"{name} returned 0: the end"
+        at_end = call.result == 0 and call.function in ("recv", "read", "recvmsg")
+        return f"{name} returned 0: the end" if at_end else f"{name} moved {count(call.result)}{cut}"
     if call.function == "accept":
         return f"{name} returned descriptor {call.result}"
     return f"{name} of descriptor {call.fd}"

@@ -81,6 +81,11 @@ def show(data: bytes, limit: int = 64) -> str:
     return f'"{quoted}"'
 
 
+def count(n: int, thing: str = "byte") -> str:
+    """"1 byte", "2 bytes"."""
+    return f"{n} {thing}" if n == 1 else f"{n} {thing}s"
+
+
 WINDOW = 28  # bytes shown before and after the first wrong one
 
 

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from ..check import STAGE_TITLES
+from ..harness.wire import count
 
 WIDTH, HEIGHT = 100, 24  # of one failure, at most
 FEWEST_EVENTS = 4
@@ -147,7 +148,7 @@ def _who(event: dict) -> str:
 
 
 def _event(event: dict, column: int, width: int) -> str:
-    size = f"  {event['size']} bytes" if event["size"] else ""
+    size = f"  {count(event['size'])}" if event["size"] else ""
     text = f"{event['what']} {event['data']}".strip()
     start = f"{event['seconds']:7.3f}  {_who(event):<{column}}  "
     return start + _cut(text, width - len(start) - len(size)) + size
