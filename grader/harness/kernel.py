@@ -37,6 +37,11 @@ class SocketState:
     inode: int
     received: int
 
+    @property
+    def left(self) -> bool:
+        """The program has closed it, and only the kernel still knows it (FIN_WAIT1, FIN_WAIT2, TIME_WAIT, LAST_ACK, CLOSING)."""
+        return self.inode == 0 and self.state in (4, 5, 6, 9, 11)
+
 
 def tcp_socket(local: tuple[str, int], remote: tuple[str, int] | None) -> SocketState | None:
     """The socket with exactly these ends, the listener if `remote` is None; None if there is none."""

@@ -157,7 +157,8 @@ class Lab:
         """Ends the check as not reached unless each fault has happened to the program."""
         assert program.instrument
         for fault in faults:
-            if not program.instrument.met(fault):
+            # Nothing can be made shorter for a program that asks for single bytes.
+            if not program.instrument.met(fault) and not (fault.action == "short" and program.instrument.seen(fault)):
                 pytest.skip(f"Not reached: the fault was never met ({fault}): your {program.role} works in another way.")
 
     # -- peers ------------------------------------------------------------------

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 BODY_MAX = 4096
 END = b"DONE"
-_AMBIGUOUS = re.compile(r"\\[0nrtx\n\r\t\0\"]")
+_AMBIGUOUS = re.compile(r"\\[0nrtx\n\r\t\0\"\udc80-\udcff]")
 
 
 def encode(body: bytes) -> bytes:
@@ -71,14 +71,16 @@ def show(data: bytes, limit: int = 64) -> str:
         half = limit // 2
         left = len(data) - 2 * half
         return f"{show(data[:half])} ... {left} bytes ... {show(data[-half:])}"
-    text = data.decode("utf-8", "backslashreplace")
+    text = data.decode("utf-8", "surrogateescape")
     names = {"\n": "\\n", "\r": "\\r", "\t": "\\t", "\0": "\\0", '"': '\\"'}
     if _AMBIGUOUS.search(text):
         names["\\"] = "\\\\"
-    quoted = "".join(
-        names.get(c) or (c if c.isprintable() else f"\\x{ord(c):02x}") for c in text
-    )
-    return f'"{quoted}"'
+    return '"' + "".join(names.get(c) or (c if c.isprintable() else _escape(ord(c))) for c in text) + '"'
+
+
+def _escape(code: int) -> str:
+    # A byte that is no part of a letter stands as 0xDC00 and its value (PEP 383).
+    return f"\\x{code - 0xDC00 if 0xDC80 <= code <= 0xDCFF else code:02x}"
 
 
 def count(n: int, thing: str = "byte") -> str:

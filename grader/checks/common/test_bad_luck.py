@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import errno
 import resource
+from collections.abc import Callable
 
 from grader.check import check
 from grader.checks.common.workload import converse, end_conversation
 from grader.harness import kernel
-from grader.harness.instrument import fail, late_threads, parked_close
+from grader.harness.instrument import Fault, fail, late_threads, parked_close
 from grader.harness.lab import Lab
 from grader.harness.peer import Peer
 from grader.harness.program import Program
@@ -237,8 +238,9 @@ def test_a_descriptor_that_is_closed_is_not_used_any_more(lab: Lab) -> None:
         strangers = _until_number_is_used(lab, server, lambda: instrument.hits(fault) > used)
         if lab.stage == 4:
             steady.send_message(b"TO bob secret")
+            _let_go_if_needed(lab, server, fault, steady)
             steady.message()  # OK or an error: bob may be in the table for a while
-        _all_their_own(lab, strangers, "while")
+        _all_their_own(lab, strangers, "while", lambda peer: _let_go_if_needed(lab, server, fault, peer))
         instrument.disarm(fault)
         lab.until(lambda: instrument.released(fault) > gone_on)
         _all_their_own(lab, strangers, "after")
@@ -257,11 +259,18 @@ def _until_number_is_used(lab: Lab, server: Program, used) -> list[Peer]:
     return strangers
 
 
-def _all_their_own(lab: Lab, strangers: list[Peer], when: str) -> None:
+def _let_go_if_needed(lab: Lab, server: Program, fault: Fault, peer: Peer) -> None:
+    """Who closes under a lock, or is the one thread that accepts or owns the table, has to go on before others are served."""
+    if not lab.until(lambda: peer.received or peer.ended, 1.0):
+        server.instrument.disarm(fault)
+
+
+def _all_their_own(lab: Lab, strangers: list[Peer], when: str, waiting: Callable[[Peer], None] = lambda peer: None) -> None:
     """Each gets the answer to its own words, and nothing else."""
     for stranger in strangers:
         words = b"nonsense from " + stranger.name.encode()
         answer = b"ERR bad command" if lab.stage == 4 else words
         stranger.send_message(words)
+        waiting(stranger)
         stranger.expect(encode(answer), cause=f"{stranger.name.capitalize()} has the descriptor number of a client that has left. "
                         f"It did not get its own answer, {when} the thread of the leaver was still behind close().")

@@ -1,6 +1,6 @@
 """The harness's end of the instrument: rules that inject faults, and the trace of calls.
 
-`instrument.c` is linked between a student's objects and the system (ld --wrap). It and this
+The C files here are linked between a student's objects and the system (ld --wrap). It and this
 module share one page of memory, laid out in `instrument.h`.
 """
 
@@ -31,7 +31,8 @@ CALL_BEGUN, CALL_ENDED = 1, 2
 WRAPPED = (
     "recv recvfrom recvmsg read readv send sendto sendmsg write writev accept accept4 connect bind listen socket shutdown "
     "close poll ppoll select pselect epoll_wait epoll_pwait pthread_create thrd_create pthread_mutex_unlock "
-    "pthread_rwlock_unlock pthread_spin_unlock mtx_unlock sem_post pthread_mutex_lock pthread_join pthread_cond_wait sem_wait malloc calloc realloc strdup strndup fdopen fileno"
+    "pthread_rwlock_unlock pthread_spin_unlock sem_post pthread_mutex_lock pthread_join pthread_cond_wait sem_wait malloc calloc realloc strdup strndup fdopen fileno "
+    "mtx_init mtx_lock mtx_trylock mtx_unlock mtx_destroy cnd_init cnd_signal cnd_broadcast cnd_wait cnd_destroy thrd_join thrd_detach"
 ).split()
 LINK_FLAGS = " ".join(f"-Wl,--wrap={name}" for name in WRAPPED)
 
@@ -200,12 +201,14 @@ class Instrument:
 
 def compile_object(out: Path) -> Path:
     """Compiles the instrument to `out`, unless that is newer than its sources; returns `out`."""
-    sources = [HERE / "instrument.c", HERE / "instrument.h"]
+    sources = [*HERE.glob("*.c"), *HERE.glob("*.h")]
     if not out.is_file() or out.stat().st_mtime < max(s.stat().st_mtime for s in sources):
         out.parent.mkdir(parents=True, exist_ok=True)
         new = out.with_suffix(f".{os.getpid()}.{time.monotonic_ns()}.o")
-        subprocess.run(["gcc", "-std=gnu17", "-O1", "-g", "-fno-omit-frame-pointer", "-fno-tree-loop-distribute-patterns",
-                        "-U_FORTIFY_SOURCE", "-c", str(sources[0]), "-o", str(new)], check=True, capture_output=True)
+        # One object with nothing to be seen of it but the wrapping functions.
+        subprocess.run(["gcc", "-std=gnu17", "-O1", "-g", "-pthread", "-fno-omit-frame-pointer", "-fno-tree-loop-distribute-patterns",
+                        "-U_FORTIFY_SOURCE", "-r", "-nostdlib", *map(str, HERE.glob("*.c")), "-o", str(new)], check=True, capture_output=True)
+        subprocess.run(["objcopy", "--wildcard", "--keep-global-symbol=__wrap_*", str(new)], check=True, capture_output=True)
         new.replace(out)
     return out
 

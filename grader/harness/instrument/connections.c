@@ -1,0 +1,171 @@
+/* The calls that make and end connections. */
+#define _GNU_SOURCE
+#include "core.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+REAL(int, accept, int, struct sockaddr *, socklen_t *);
+REAL(int, accept4, int, struct sockaddr *, socklen_t *, int);
+REAL(int, connect, int, const struct sockaddr *, socklen_t);
+REAL(int, bind, int, const struct sockaddr *, socklen_t);
+REAL(int, listen, int, int);
+REAL(int, socket, int, int, int);
+REAL(int, shutdown, int, int);
+REAL(int, close, int);
+
+static int finish_accepting(struct call *call, int fd)
+{
+    if (page != NULL && fd >= 0 && fd < DESCRIPTORS)
+        ADD(accepted[fd], 1);
+    return (int)done(call, fd);
+}
+
+int __wrap_accept(int listener, struct sockaddr *from, socklen_t *size)
+{
+    struct call *call = note(F_ACCEPT, listener, 0, FROM);
+    ADD(accepts_begun, 1);
+    return fails(ACCEPT, call)
+               ? -1
+               : finish_accepting(call, __real_accept(listener, from, size));
+}
+
+int __wrap_accept4(int listener, struct sockaddr *from, socklen_t *size,
+                   int flags)
+{
+    struct call *call = note(F_ACCEPT, listener, 0, FROM);
+    ADD(accepts_begun, 1);
+    return fails(ACCEPT, call)
+               ? -1
+               : finish_accepting(call,
+                                  __real_accept4(listener, from, size, flags));
+}
+
+/* The address, or, where a rule moves its port, a copy with the other port. */
+static const struct sockaddr *moved(const struct sockaddr *where,
+                                    socklen_t size,
+                                    struct sockaddr_storage *copy)
+{
+    if (page == NULL || size < sizeof(struct sockaddr_in) ||
+        size > sizeof *copy)
+        return where;
+    for (unsigned i = 0; i < LOAD(page->rules_len); i++) {
+        struct rule *rule = &page->rules[i];
+        /* IPv4 and IPv6 addresses have the port in the same place. */
+        uint16_t port = ((const struct sockaddr_in *)where)->sin_port;
+        if (rule->action != MOVE || port != htons((uint16_t)rule->values[0]))
+            continue;
+        met(rule);
+        memcpy(copy, where, size);
+        ((struct sockaddr_in *)copy)->sin_port =
+            htons((uint16_t)rule->values[1]);
+        return (struct sockaddr *)copy;
+    }
+    return where;
+}
+
+/*
+ * connect(), interrupted as a signal would do it: the connection is on its
+ * way, and goes on being made after the call has returned.
+ */
+static int interrupted_connect(int fd, const struct sockaddr *where,
+                               socklen_t size)
+{
+    int flags = fcntl(fd, F_GETFL);
+    fcntl(fd, F_SETFL, flags | O_NONBLOCK);
+    int result = __real_connect(fd, where, size);
+    int error = errno;
+    fcntl(fd, F_SETFL, flags);
+    errno = result == -1 && error != EINPROGRESS ? error : EINTR;
+    return -1;
+}
+
+int __wrap_connect(int fd, const struct sockaddr *where, socklen_t size)
+{
+    struct sockaddr_storage copy;
+    struct call *call = note(F_CONNECT, fd, 0, FROM);
+    struct rule *rule = rule_for(CONNECT, FAIL);
+
+    where = moved(where, size, &copy);
+    if (rule == NULL)
+        return (int)done(call, __real_connect(fd, where, size));
+    call->fault = met(rule);
+    errno = rule->values[0];
+    return (int)done(call, errno == EINTR ? interrupted_connect(fd, where, size)
+                                          : -1);
+}
+
+int __wrap_bind(int fd, const struct sockaddr *where, socklen_t size)
+{
+    struct sockaddr_storage copy;
+    struct call *call = note(F_BIND, fd, 0, FROM);
+    return fails(BIND, call)
+               ? -1
+               : (int)done(call,
+                           __real_bind(fd, moved(where, size, &copy), size));
+}
+
+int __wrap_listen(int fd, int backlog)
+{
+    struct call *call = note(F_LISTEN, fd, (size_t)backlog, FROM);
+    return fails(LISTEN, call) ? -1
+                               : (int)done(call, __real_listen(fd, backlog));
+}
+
+int __wrap_socket(int family, int type, int protocol)
+{
+    struct call *call = note(F_SOCKET, -1, 0, FROM);
+    return fails(SOCKET, call)
+               ? -1
+               : (int)done(call, __real_socket(family, type, protocol));
+}
+
+int __wrap_shutdown(int fd, int how)
+{
+    return (int)done(note(F_SHUTDOWN, fd, (size_t)how, FROM),
+                     __real_shutdown(fd, how));
+}
+
+/*
+ * Holds the closing thread where it is while the rule is armed, at most
+ * values[0] ms, and notes when accept() has given its number to somebody else.
+ */
+static void park(int fd, struct call *call)
+{
+    struct rule *rule =
+        fd >= 0 && fd < DESCRIPTORS ? rule_for(CLOSE, PARK) : NULL;
+    if (rule == NULL)
+        return;
+    unsigned before = LOAD(accepted[fd]), used = 0;
+    call->fault = met(rule);
+    for (int ms = 0; ms < rule->values[0] && LOAD(rule->armed); ms++) {
+        if (!used && LOAD(accepted[fd]) != before) {
+            used = 1;
+            ADD(rule->hits, 1);
+        }
+        pause_ms(1);
+    }
+    ADD(rule->released, 1);
+}
+
+int noted_close(int fd, uint64_t from)
+{
+    int was_socket = is_socket(fd);
+    struct call *call = note(F_CLOSE, fd, 0, from);
+    int result = (int)done(call, __real_close(fd));
+    int error = errno;
+    if (was_socket)
+        park(fd, call);
+    errno = error;
+    return result;
+}
+
+int __wrap_close(int fd)
+{
+    return noted_close(fd, FROM);
+}

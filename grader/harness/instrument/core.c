@@ -1,0 +1,224 @@
+/*
+ * The instrument: stands between a student's code and the system.
+ *
+ * The linker sends the calls of the student's own objects here (ld --wrap), and
+ * nobody else's, so it works with valgrind and the sanitizers. What it does is
+ * said by rules in a page of memory that it shares with the harness: a rule
+ * makes one family of calls short, fails it, or delays it, by the number of
+ * the call and never by chance, and counts each time it does so. In the same
+ * page it notes every call: when, which thread, from where, how many bytes.
+ *
+ * Without the page (RELAYLAB_INSTRUMENT is not set) every call passes through.
+ *
+ * It takes no locks, because a lock would order the student's threads, and the
+ * race detectors would then see fewer races. __init__.py has the other end.
+ */
+#define _GNU_SOURCE
+#include "core.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+REAL(int, close, int);
+
+struct page *page;
+int last_sender[DESCRIPTORS];
+unsigned accepted[DESCRIPTORS];
+unsigned accepts_begun;
+
+__attribute__((constructor)) static void open_page(void)
+{
+    const char *path = getenv("RELAYLAB_INSTRUMENT");
+    if (path == NULL)
+        return;
+    int fd = open(path, O_RDWR);
+    if (fd == -1)
+        return;
+    void *memory =
+        mmap(NULL, sizeof *page, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    __real_close(fd);
+    if (memory != MAP_FAILED)
+        page = memory;
+
+    /* The debugger comes in here, before main(). */
+    if (getenv("RELAYLAB_DEBUG") != NULL) {
+        prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY, 0, 0, 0);
+        raise(SIGSTOP);
+    }
+}
+
+static uint64_t now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+void pause_ms(unsigned ms)
+{
+    struct timespec left = {.tv_sec = ms / 1000,
+                            .tv_nsec = ms % 1000 * 1000000L};
+    while (nanosleep(&left, &left) == -1)
+        ;
+}
+
+int is_socket(int fd)
+{
+    int saved = errno, type;
+    socklen_t size = sizeof type;
+    int answer = getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) == 0;
+    errno = saved;
+    return answer;
+}
+
+/* -- rules ------------------------------------------------------------------ */
+
+/* True if the rule applies to its call number n; calls count from 1. */
+static int applies(const struct rule *rule, unsigned n)
+{
+    if (n < rule->first || (rule->last != 0 && n > rule->last))
+        return 0;
+    return rule->every == 0 || (n - rule->first) % rule->every == 0;
+}
+
+/*
+ * Counts a call for every armed rule of this family and action.
+ * Returns the rule that applies to it, or NULL.
+ */
+struct rule *rule_for(unsigned family, unsigned action)
+{
+    struct rule *found = NULL;
+
+    if (page == NULL)
+        return NULL;
+    for (unsigned i = 0; i < LOAD(page->rules_len); i++) {
+        struct rule *rule = &page->rules[i];
+        if (rule->family != family || rule->action != action ||
+            !LOAD(rule->armed))
+            continue;
+        unsigned n = ADD(rule->seen, 1);
+        if (found == NULL && applies(rule, n)) {
+            rule->number = n;
+            found = rule;
+        }
+    }
+    return found;
+}
+
+unsigned met(struct rule *rule)
+{
+    ADD(rule->met, 1);
+    return (unsigned)(rule - page->rules) + 1;
+}
+
+/* -- the trace -------------------------------------------------------------- */
+
+struct call *note(unsigned function, int fd, size_t asked, uint64_t from)
+{
+    static struct call nowhere;
+
+    if (page == NULL)
+        return &nowhere;
+    unsigned n = ADD(page->calls_len, 1) - 1;
+    struct call *call = &page->calls[n % CALLS];
+    STORE(call->state, CALL_FREE);
+    call->began = now();
+    call->thread = (int32_t)syscall(SYS_gettid);
+    call->function = function;
+    call->fd = fd;
+    call->asked = (int64_t)asked;
+    call->from = from;
+    call->fault = 0;
+    call->size = 0;
+    STORE(call->state, CALL_BEGUN);
+    return call;
+}
+
+/* Byte by byte: the sanitizers would look into memcpy(). */
+static void keep_bytes(struct call *call, const void *data, int64_t len)
+{
+    const volatile char *bytes = data;
+    volatile char *kept = call->data;
+
+    for (int64_t i = 0; i < len && i < CALL_DATA; i++)
+        kept[i] = bytes[i];
+    call->size = len > CALL_DATA ? CALL_DATA : (uint32_t)(len > 0 ? len : 0);
+}
+
+void keep_vector(struct call *call, const struct iovec *vector, int count,
+                 int64_t len)
+{
+    char head[CALL_DATA];
+    size_t size = 0;
+
+    for (int i = 0; i < count && len > 0; i++)
+        for (size_t j = 0;
+             j < vector[i].iov_len && len > 0 && size < sizeof head; j++, len--)
+            head[size++] = ((const volatile char *)vector[i].iov_base)[j];
+    keep_bytes(call, head, (int64_t)size);
+}
+
+int64_t done(struct call *call, int64_t result)
+{
+    call->result = result;
+    call->error = result < 0 ? errno : 0;
+    call->ended = page != NULL ? now() : 0;
+    STORE(call->state, CALL_ENDED);
+    return result;
+}
+
+/* Fails the call if a rule says so. Returns 1 with errno set, or 0. */
+int fails(unsigned family, struct call *call)
+{
+    struct rule *rule = rule_for(family, FAIL);
+    if (rule == NULL)
+        return 0;
+    call->fault = met(rule);
+    errno = rule->values[0];
+    done(call, -1);
+    errno = rule->values[0];
+    return 1;
+}
+
+/* How many of len bytes a transfer may move; never 0 for more than 0. */
+size_t shortened(unsigned family, size_t len, struct call *call)
+{
+    struct rule *rule = rule_for(family, SHORT);
+    if (rule == NULL || rule->values_len == 0)
+        return len;
+    size_t most = (size_t)rule->values[(rule->number - 1) % rule->values_len];
+    if (most >= len)
+        return len;
+    call->fault = met(rule);
+    return most;
+}
+
+size_t vector_size(const struct iovec *vector, int count)
+{
+    size_t size = 0;
+    for (int i = 0; i < count; i++)
+        size += vector[i].iov_len;
+    return size;
+}
+
+/* Copies the first `size` bytes' worth of a vector; returns its length. */
+int cut_vector(struct iovec *cut, const struct iovec *vector, int count,
+               size_t size)
+{
+    int n = 0;
+    for (; n < count && n < VECTORS && size > 0; n++) {
+        cut[n] = vector[n];
+        if (cut[n].iov_len > size)
+            cut[n].iov_len = size;
+        size -= cut[n].iov_len;
+    }
+    return n;
+}

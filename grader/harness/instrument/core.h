@@ -1,0 +1,86 @@
+/*
+ * What the files of the instrument share: rules, the trace, a few facts.
+ *
+ * After linking, all names but the __wrap_ functions are made local, so none of
+ * them can meet a name of the student's.
+ */
+#ifndef CORE_H
+#define CORE_H
+
+#include "instrument.h"
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+enum {
+    DESCRIPTORS = 4096, /* larger numbers are not followed */
+    VECTORS = 64        /* of one readv() or sendmsg() that is made short */
+};
+
+/* Shared with the harness; NULL: every call passes through. */
+extern struct page *page;
+
+/* By descriptor: which thread sent last, how often accept() gave the number. */
+extern int last_sender[DESCRIPTORS];
+extern unsigned accepted[DESCRIPTORS];
+extern unsigned accepts_begun;
+
+extern char __executable_start; /* by the linker: addresses count from here */
+
+/* The function of the C library behind a wrapped one. */
+#define REAL(type, name, ...) extern type __real_##name(__VA_ARGS__)
+
+/* Where the student's code called the function in which this stands. */
+#define FROM                                                                   \
+    ((uint64_t)((char *)__builtin_return_address(0) - &__executable_start))
+
+#define ADD(where, n) __atomic_add_fetch(&(where), n, __ATOMIC_SEQ_CST)
+#define LOAD(where) __atomic_load_n(&(where), __ATOMIC_SEQ_CST)
+#define STORE(where, n) __atomic_store_n(&(where), n, __ATOMIC_SEQ_CST)
+
+/* Sleeps, and no signal shortens it. */
+void pause_ms(unsigned ms);
+
+/* True if fd is a socket. Keeps errno. */
+int is_socket(int fd);
+
+/*
+ * Counts a call for every armed rule of this family and action.
+ * Returns the rule that applies to it, or NULL.
+ */
+struct rule *rule_for(unsigned family, unsigned action);
+
+/* Counts that the rule was applied. Returns what belongs into call->fault. */
+unsigned met(struct rule *rule);
+
+/* Notes that a call has begun. Returns its place in the trace. */
+struct call *note(unsigned function, int fd, size_t asked, uint64_t from);
+
+/* Notes how the call has ended, with errno. Returns result. */
+int64_t done(struct call *call, int64_t result);
+
+/* Notes the first of the len bytes that a call has moved. */
+void keep_vector(struct call *call, const struct iovec *vector, int count,
+                 int64_t len);
+
+/* Fails the call if a rule says so. Returns 1 with errno set, or 0. */
+int fails(unsigned family, struct call *call);
+
+/* How many of len bytes a transfer may move; never 0 for more than 0. */
+size_t shortened(unsigned family, size_t len, struct call *call);
+
+/* The bytes for which a vector has room. */
+size_t vector_size(const struct iovec *vector, int count);
+
+/* Copies the first size bytes' worth of a vector; returns its length. */
+int cut_vector(struct iovec *cut, const struct iovec *vector, int count,
+               size_t size);
+
+/* read(), write() and close() of a socket, called from the address from. */
+ssize_t socket_read(int fd, void *data, size_t len, uint64_t from);
+ssize_t socket_write(int fd, const void *data, size_t len, uint64_t from);
+int noted_close(int fd, uint64_t from);
+
+#endif

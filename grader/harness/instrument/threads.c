@@ -1,0 +1,149 @@
+/* Threads and locks: failing, late, delayed, noted. */
+#define _GNU_SOURCE
+#include "core.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <semaphore.h>
+#include <stdlib.h>
+
+REAL(void *, malloc, size_t);
+
+static unsigned threads_begun;
+
+REAL(int, pthread_create, pthread_t *, const pthread_attr_t *,
+     void *(*)(void *), void *);
+REAL(int, pthread_mutex_unlock, pthread_mutex_t *);
+REAL(int, pthread_rwlock_unlock, pthread_rwlock_t *);
+REAL(int, pthread_spin_unlock, pthread_spinlock_t *);
+REAL(int, sem_post, sem_t *);
+
+/* A thread that does not start before its maker has gone on. */
+struct late_start {
+    void *(*run)(void *);
+    void *argument;
+    struct rule *rule;
+    unsigned thread, accepts;
+};
+
+/*
+ * Waits until the maker makes the next thread; or, if it waits for a client
+ * instead, values[0] ms; at most values[1] ms.
+ */
+static void start_late(const struct late_start *start)
+{
+    int after_accept = 0;
+
+    for (int ms = 0; ms < start->rule->values[1]; ms++) {
+        if (LOAD(threads_begun) != start->thread)
+            return;
+        after_accept += LOAD(accepts_begun) != start->accepts;
+        if (after_accept > start->rule->values[0])
+            return;
+        pause_ms(1);
+    }
+}
+
+static void *late_thread(void *argument)
+{
+    struct late_start start = *(struct late_start *)argument;
+    free(argument);
+    start_late(&start);
+    return start.run(start.argument);
+}
+
+/* What a thread that is to start late needs, or NULL: it starts at once. */
+static struct late_start *make_late(void *argument, struct call *call)
+{
+    unsigned thread = ADD(threads_begun, 1);
+    struct rule *rule = rule_for(THREAD, LATE);
+    struct late_start *start =
+        rule != NULL ? __real_malloc(sizeof *start) : NULL;
+
+    if (start == NULL)
+        return NULL;
+    call->fault = met(rule);
+    start->argument = argument;
+    start->rule = rule;
+    start->thread = thread;
+    start->accepts = LOAD(accepts_begun);
+    return start;
+}
+
+int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *how,
+                          void *(*run)(void *), void *argument)
+{
+    struct call *call = note(F_THREAD, -1, 0, FROM);
+    if (fails(THREAD, call))
+        return errno; /* the pthread functions return the error */
+    struct late_start *start = make_late(argument, call);
+    if (start == NULL)
+        return (int)done(call,
+                         __real_pthread_create(thread, how, run, argument));
+    start->run = run;
+    return (int)done(call,
+                     __real_pthread_create(thread, how, late_thread, start));
+}
+
+REAL(int, pthread_mutex_lock, pthread_mutex_t *);
+REAL(int, pthread_join, pthread_t, void **);
+REAL(int, pthread_cond_wait, pthread_cond_t *, pthread_mutex_t *);
+REAL(int, sem_wait, sem_t *);
+
+/* Only a lock that somebody has is noted: those that are free are too many. */
+int __wrap_pthread_mutex_lock(pthread_mutex_t *lock)
+{
+    if (page == NULL || *(volatile int *)&lock->__data.__lock == 0)
+        return __real_pthread_mutex_lock(lock);
+    struct call *call = note(F_LOCK, -1, 0, FROM);
+    return (int)done(call, __real_pthread_mutex_lock(lock));
+}
+
+int __wrap_pthread_join(pthread_t thread, void **result)
+{
+    struct call *call = note(F_JOIN, -1, 0, FROM);
+    return (int)done(call, __real_pthread_join(thread, result));
+}
+
+int __wrap_pthread_cond_wait(pthread_cond_t *condition, pthread_mutex_t *lock)
+{
+    struct call *call = note(F_CONDITION, -1, 0, FROM);
+    return (int)done(call, __real_pthread_cond_wait(condition, lock));
+}
+
+int __wrap_sem_wait(sem_t *semaphore)
+{
+    struct call *call = note(F_SEMAPHORE, -1, 0, FROM);
+    return (int)done(call, __real_sem_wait(semaphore));
+}
+
+/* A thread that has just given a lock back waits, so that another gets it. */
+static int unlocked(int result)
+{
+    struct rule *rule = rule_for(UNLOCK, DELAY);
+    if (rule != NULL) {
+        met(rule);
+        pause_ms((unsigned)rule->values[0]);
+    }
+    return result;
+}
+
+int __wrap_pthread_mutex_unlock(pthread_mutex_t *lock)
+{
+    return unlocked(__real_pthread_mutex_unlock(lock));
+}
+
+int __wrap_pthread_rwlock_unlock(pthread_rwlock_t *lock)
+{
+    return unlocked(__real_pthread_rwlock_unlock(lock));
+}
+
+int __wrap_pthread_spin_unlock(pthread_spinlock_t *lock)
+{
+    return unlocked(__real_pthread_spin_unlock(lock));
+}
+
+int __wrap_sem_post(sem_t *semaphore)
+{
+    return unlocked(__real_sem_post(semaphore));
+}

@@ -1,0 +1,69 @@
+/* poll() and its relatives: failing, noted. */
+#define _GNU_SOURCE
+#include "core.h"
+
+#include <poll.h>
+#include <sys/epoll.h>
+#include <sys/select.h>
+
+REAL(int, poll, struct pollfd *, nfds_t, int);
+REAL(int, ppoll, struct pollfd *, nfds_t, const struct timespec *,
+     const sigset_t *);
+REAL(int, select, int, fd_set *, fd_set *, fd_set *, struct timeval *);
+REAL(int, pselect, int, fd_set *, fd_set *, fd_set *, const struct timespec *,
+     const sigset_t *);
+REAL(int, epoll_wait, int, struct epoll_event *, int, int);
+REAL(int, epoll_pwait, int, struct epoll_event *, int, int, const sigset_t *);
+
+int __wrap_poll(struct pollfd *fds, nfds_t count, int ms)
+{
+    struct call *call = note(F_POLL, -1, count, FROM);
+    return fails(POLL, call) ? -1
+                             : (int)done(call, __real_poll(fds, count, ms));
+}
+
+int __wrap_ppoll(struct pollfd *fds, nfds_t count, const struct timespec *time,
+                 const sigset_t *mask)
+{
+    struct call *call = note(F_POLL, -1, count, FROM);
+    return fails(POLL, call)
+               ? -1
+               : (int)done(call, __real_ppoll(fds, count, time, mask));
+}
+
+int __wrap_select(int count, fd_set *in, fd_set *out, fd_set *errors,
+                  struct timeval *time)
+{
+    struct call *call = note(F_SELECT, -1, (size_t)count, FROM);
+    return fails(POLL, call)
+               ? -1
+               : (int)done(call, __real_select(count, in, out, errors, time));
+}
+
+int __wrap_pselect(int count, fd_set *in, fd_set *out, fd_set *errors,
+                   const struct timespec *time, const sigset_t *mask)
+{
+    struct call *call = note(F_SELECT, -1, (size_t)count, FROM);
+    return fails(POLL, call)
+               ? -1
+               : (int)done(call,
+                           __real_pselect(count, in, out, errors, time, mask));
+}
+
+int __wrap_epoll_wait(int fd, struct epoll_event *events, int count, int ms)
+{
+    struct call *call = note(F_EPOLL, fd, (size_t)count, FROM);
+    return fails(POLL, call)
+               ? -1
+               : (int)done(call, __real_epoll_wait(fd, events, count, ms));
+}
+
+int __wrap_epoll_pwait(int fd, struct epoll_event *events, int count, int ms,
+                       const sigset_t *mask)
+{
+    struct call *call = note(F_EPOLL, fd, (size_t)count, FROM);
+    return fails(POLL, call)
+               ? -1
+               : (int)done(call,
+                           __real_epoll_pwait(fd, events, count, ms, mask));
+}
