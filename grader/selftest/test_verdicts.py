@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,8 @@ import pytest
 from grader.execution import Choice
 from grader.harness.build import KIT
 from grader.harness.lab import Lab
-from grader.session import run
+from grader.record import Outcome, Record
+from grader.session import all_specs, run
 
 
 def _one(record: dict, id: str) -> dict:
@@ -42,9 +44,7 @@ def test_an_error_of_the_grader_is_never_the_students_loss(tmp_path: Path, monke
 
 
 def test_a_record_says_not_run_until_a_check_has_ended(tmp_path: Path) -> None:
-    from grader.check import Spec
-    from grader.record import Outcome, Record
-    spec = Spec("stage1.server.x", 1, "X", "lesson", 1.0, "", ("hint",), "", False, False)
+    spec = replace(all_specs()[0], id="stage1.server.x", points=1.0)
     record = Record(tmp_path / "record.json", "somebody")
     record.add([spec], "make check ONLY=", lambda _spec: True)
     assert record.as_dict()["checks"][0]["verdict"] == "not run" and record.as_dict()["score"] == 0

@@ -1,0 +1,59 @@
+"""The likely mistake is told when the match is clear, and nothing is told when it is not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from grader.diagnosis import Signature, best_match, known, leave_one_out, likely_mistake, mistakes
+from grader.execution import Choice
+from grader.harness.build import KIT
+from grader.selftest.corpus import apply, mutants
+from grader.session import run
+
+
+def _signature(id: str, mistake: str, *features: str) -> Signature:
+    return Signature(id, mistake, 2, frozenset(features), frozenset())
+
+
+def test_the_same_failures_are_the_same_mistake() -> None:
+    signatures = [_signature("a", "one", "x", "y"), _signature("b", "two", "z"), _signature("c", "one", "x", "y", "w")]
+    match = best_match(_signature("", "", "x", "y"), signatures)
+    assert match is not None and match.mistake == "one" and match.clear
+
+
+def test_what_two_mistakes_share_tells_nothing() -> None:
+    match = best_match(_signature("", "", "x", "y"), [_signature("a", "one", "x", "y"), _signature("b", "two", "x", "y")])
+    assert match is not None and not match.clear
+
+
+def test_what_looks_like_nothing_tells_nothing() -> None:
+    match = best_match(_signature("", "", "x"), [_signature("a", "one", "y", "z")])
+    assert match is not None and not match.clear
+
+
+def test_each_mistake_is_explained_and_has_two_mutants() -> None:
+    classes = [m.mistake for m in mutants()]
+    assert set(classes) == set(mistakes())
+    assert [c for c in set(classes) if classes.count(c) < 2] == []
+    for words in mistakes().values():
+        assert 0 < len(words["says"]) <= 150 and 0 < len(words["look"]) <= 110
+
+
+def test_the_right_mistake_comes_first_and_a_wrong_one_is_hardly_ever_told() -> None:
+    result, n = leave_one_out(known()), len(known())
+    assert n == len(mutants()), "run: make matrix"
+    assert result["first"] >= 0.8 * n and result["wrong"] <= 0.05 * n, result
+
+
+def test_a_failing_submission_is_told_its_likely_mistake(tmp_path: Path) -> None:
+    mutant = next(m for m in mutants() if m.id == "looks_only_in_the_newest_piece")
+    record = run(apply(mutant, tmp_path / "work"), tmp_path / "out", Choice(stage=2))
+    assert record["likely"] and record["likely"]["mistake"] == mutant.mistake
+
+
+@pytest.mark.parametrize("record", [{"checks": []}])
+def test_nothing_is_told_of_a_record_without_failures(record: dict) -> None:
+    assert likely_mistake(record) is None
+    assert (KIT / "grader" / "matrix.json").is_file()
