@@ -119,14 +119,19 @@ class Run:
         return _spec(self.items[id])
 
     def _execute(self, id: str) -> Outcome:
-        spec = self._spec(id)
-        if missing := self._missing_need(spec):
-            outcome = Outcome("not reached", missing)
-        else:
-            outcome = self._judge(spec)
-            if outcome.verdict == "failed" and self._worth_repeating(spec, outcome):
-                outcome = self._repeat(spec, outcome)
+        try:
+            outcome = self._decide(self._spec(id))
+        except Exception as error:  # whatever it is, it is not the student's fault
+            outcome = Outcome("grader error", f"{type(error).__name__}: {error}")
         self.record.set(id, outcome)
+        return outcome
+
+    def _decide(self, spec: Spec) -> Outcome:
+        if missing := self._missing_need(spec):
+            return Outcome("not reached", missing)
+        outcome = self._judge(spec)
+        if outcome.verdict == "failed" and self._worth_repeating(spec, outcome):
+            return self._repeat(spec, outcome)
         return outcome
 
     def _worth_repeating(self, spec: Spec, outcome: Outcome) -> bool:

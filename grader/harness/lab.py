@@ -283,6 +283,8 @@ class Lab:
         """Ends the check as failed. A program that died is named first: it explains the rest."""
         hung = self.timed_out
         self.pump()
+        if any(peer.ended for peer in self.peers):  # a process that dies closes its sockets first
+            self.until(lambda: any(not program.alive() for program in self.programs), 0.2)
         for program in self.programs:
             if program.not_written():
                 raise NotWritten(f"Not written yet: {program.not_written()}")

@@ -20,10 +20,10 @@ def events(program: Program, started: float) -> list[Event]:
     """The ended calls that moved bytes or changed connections; times count from `started`."""
     from .lab import Event
     calls = [c for c in _calls(program) if c.function in SHOWN and c.ended]
-    threads = thread_numbers(program)
+    threads = thread_numbers(program)  # of a later moment: a busy program may have pushed old calls out
     lines = source_lines(Path(program.path), {call.address for call in calls})
     return [Event(round(call.ended - started, 6), f"your {program.role}", _words(call), show(call.data) if call.data else "",
-                  max(call.result, 0) if call.function in MOVES_BYTES else 0, "", threads[call.thread], lines.get(call.address, ""))
+                  max(call.result, 0) if call.function in MOVES_BYTES else 0, "", threads.get(call.thread, 0) or 1, lines.get(call.address, ""))
             for call in calls]
 
 

@@ -239,6 +239,12 @@ def talk_sizes(lab: Lab, **options) -> None:
             peer.half_close()
             client.expect_exit(0)
             peer.drop()
+        listener = lab.listen()
+        client = lab.client(listener, "no answer", **options)
+        peer = lab.accept(listener, seconds=20)
+        peer.expect(b"no answer")
+        peer.reset()
+        client.expect_exit(1)
         return
     listener = lab.listen()
     client = lab.client(listener, *(("alice",) if lab.stage == 4 else ()), **options)
@@ -272,6 +278,7 @@ def talk(lab: Lab, **options) -> Program:
         peer.expect(b"hello there")
         peer.send(b"hello yourself")
         peer.close()
+        client.expect_line(b"reply: hello yourself")
     else:
         _talk_in_messages(lab, client, peer)
     client.expect_exit(0)

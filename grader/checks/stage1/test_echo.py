@@ -132,6 +132,27 @@ def test_the_server_listens_on_the_address_it_is_given(lab: Lab) -> None:
     echo(lab, lab.server(address="127.0.0.2"), b"hello")
 
 
+@check("client.host", points={1: 0.25}, todo="1.7", hints=(
+    "Which of the arguments says to which machine the client connects?",
+    "The second argument is the host; 127.0.0.1 counts only when it is left out.",
+    "The text of the host must reach inet_pton(), and its result the address that connect() gets.",
+))
+def test_the_client_connects_to_the_host_it_is_given(lab: Lab) -> None:
+    """A server may be on any machine; the client is told on which.
+
+    A server listens on 127.0.0.2, and the client is started with that address as its HOST. The message must
+    arrive there, the reply must be printed, and the exit status must be 0.
+    """
+    listener = lab.listen("127.0.0.2")
+    client = lab.client(listener, "hello")
+    peer = lab.accept(listener)
+    peer.expect(b"hello")
+    peer.send(b"ok")
+    peer.half_close()
+    client.expect_line(b"reply: ok")
+    client.expect_exit(0)
+
+
 @check("client.message", points={1: 0.5}, todo="1.8", hints=(
     "How many bytes is the message? Its terminating 0 is not a part of it.",
     "sizeof says how large an array or a pointer is. What says how long the text in it is?",
@@ -177,7 +198,7 @@ def test_the_client_says_so_when_no_reply_comes(lab: Lab) -> None:
         lab.require(client.error_lines(), "The server closed without answering: your client should say so on stderr.")
 
 
-@check("client.reply", points={1: 0.75}, todo="1.8", hints=(
+@check("client.reply", points={1: 0.5}, todo="1.8", hints=(
     "Print as many bytes as recv() returned; there is no terminating 0 behind them.",
     "Does your buffer have room for 1000 bytes, and does the reply come behind the word reply: and one space?",
     "Print the bytes with their count (fwrite() takes one), then a newline, and return 0 from main().",

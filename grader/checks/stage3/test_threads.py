@@ -24,6 +24,7 @@ def test_a_silent_client_keeps_nobody_waiting(lab: Lab) -> None:
     """
     server = lab.server()
     lab.connect(server, "the silent client")
+    lab.until(lambda: kernel.threads(server.pid) > 1 and kernel.asleep(server.pid), 0.5)
     peer = lab.connect(server, "the second client")
     peer.send_message(b"hello")
     peer.expect_message(b"hello", cause="While a first client was connected and silent, your server did not answer a second one.")
@@ -41,6 +42,7 @@ def test_ten_silent_clients_keep_nobody_waiting(lab: Lab) -> None:
     echo(lab.connect(server), b"hello", b"again")
     for peer in silent:
         echo(peer, b"now I speak")
+    lab.require(kernel.threads(server.pid) >= 10, "Ten clients were connected, and your server had fewer than ten threads.")
 
 
 @check("server.half_a_message", points={3: 0.5}, todo="3.2", hints=WAIT_HINTS)
@@ -142,7 +144,9 @@ def test_a_client_that_breaks_the_rules_loses_only_its_own_connection(lab: Lab) 
     server = lab.server()
     good, bad = lab.connect(server), lab.connect(server)
     echo(good, b"before")
+    threads = kernel.threads(server.pid)
     send_too_long(lab, server, bad, b"x" * 4097)
+    lab.until(lambda: not server.alive() or kernel.threads(server.pid) < threads, 2.0)
     echo(good, b"after")
 
 
@@ -160,9 +164,12 @@ def test_QUIT_ends_just_one_client(lab: Lab) -> None:
     server = lab.server()
     stays, leaves = lab.connect(server), lab.connect(server)
     echo(stays, b"before")
+    threads = kernel.threads(server.pid)
     leaves.send_message(b"QUIT")
     leaves.expect_message(b"BYE")
     leaves.expect_end()
+    leaves.close()
+    lab.until(lambda: not server.alive() or kernel.threads(server.pid) < threads, 2.0)
     echo(stays, b"after")
     echo(lab.connect(server), b"new")
 
