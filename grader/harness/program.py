@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import array
+import fcntl
 import os
 import re
 import resource
 import selectors
 import signal
 import subprocess
+import termios
 import tty
 from typing import TYPE_CHECKING
 
@@ -136,6 +139,17 @@ class Program:
 
         if not self.lab.until(written):
             self.lab.fail(f"Your {self.role} stopped reading its stdin.")
+
+    def until_read(self) -> None:
+        """Waits until the program has read everything typed so far, and waits again."""
+        unread = array.array("i", [0])
+
+        def read() -> bool:
+            fcntl.ioctl(self._input, termios.FIONREAD, unread)
+            return unread[0] == 0 and kernel.asleep(self.inner_pid())
+
+        if not self.lab.until(read):
+            self.lab.fail(f"Your {self.role} does not read what is typed.")
 
     def close_stdin(self) -> None:
         """The end of the program's input."""

@@ -54,6 +54,7 @@ def test_a_half_typed_line_waits_and_keeps_nobody_waiting(lab: Lab) -> None:
     """
     client, peer = start(lab)
     client.write(b"TO bob hel")
+    client.until_read()
     peer.send_message(b"FROM bob hi")
     client.expect_line(b"FROM bob hi")
     client.write(b"lo\n")

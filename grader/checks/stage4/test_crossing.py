@@ -5,7 +5,8 @@ from __future__ import annotations
 from grader.check import check
 from grader.checks.stage4.test_names import GONE_SECONDS, ask, enter, until_name_is_free
 from grader.checks.stage4.test_stuck_receiver import HINTS, stick
-from grader.harness.instrument import short, turns
+from grader.harness import memory
+from grader.harness.instrument import short, slow_unlock, turns
 from grader.harness.lab import Lab
 
 
@@ -82,3 +83,41 @@ def test_who_leaves_while_writing_to_a_stuck_receiver_is_forgotten_in_time(lab: 
                 "alice vanished while her thread wrote to bob, who does not read; 6 seconds later her name was still taken.")
     ask(carol, b"TO alice welcome", b"OK")
     asker.expect_message(b"FROM carol welcome")
+
+
+@check("server.leaves_while_looked_up", points={4: 0.25}, todo="4.1", tool=True, hints=(
+    "alice's thread has found bob and given the lock back. What may happen to bob before it sends?",
+    "Who may still have a pointer to a client when its own thread ends, and who says so?",
+    "Count a reference to bob under the same lock with which he was found; the last one frees him and closes.",
+))
+def test_a_receiver_who_leaves_while_a_message_is_on_its_way_harms_nobody(lab: Lab) -> None:
+    """alice's thread is held while it has a message for bob in hand. Meanwhile he leaves, and strangers come.
+
+    Six times alice writes to bob, and her thread is held for 300 ms where it gives back a lock, the first time after
+    the first lock, then after the second, and so on. Meanwhile bob says QUIT, and three strangers connect, of
+    whom one may get his descriptor number. alice must get OK or ERR no such user, the strangers the replies to their
+    own commands and nothing else, and AddressSanitizer must not report anything.
+    """
+    holds = [slow_unlock(300, first=n, last=n) for n in range(1, 7)]
+    server = lab.server(faults=holds, **memory.ASAN)
+    alice = enter(lab, server, "alice")[0]
+    for hold in holds:
+        bob = enter(lab, server, "bob")[0]
+        server.instrument.arm(hold)
+        alice.send_message(b"TO bob secret")
+        lab.until(lambda: server.instrument.met(hold) or alice.received)
+        server.instrument.disarm(hold)
+        bob.send_message(b"QUIT")
+        while bob.message() != b"BYE":
+            pass
+        bob.close()
+        strangers = [lab.connect(server, "a stranger") for _ in range(3)]
+        for stranger in strangers:
+            ask(stranger, b"nonsense", b"ERR bad command")
+        reply = alice.message()
+        lab.require(reply in (b"OK", b"ERR no such user"), "alice wrote to bob, who was just leaving. The reply should be OK or "
+                    f"ERR no such user, and was {reply.decode('utf-8', 'backslashreplace')}.")
+        for stranger in strangers:
+            ask(stranger, b"nonsense", b"ERR bad command")
+            stranger.close()
+    lab.require_met(server, holds[0])

@@ -68,7 +68,7 @@ def test_a_message_to_nobody_is_answered_with_ERR_no_such_user(lab: Lab) -> None
     ask(alice, b"WHO", b"OK alice")
 
 
-@check("server.departed_user", points={4: 0.5}, todo="4.6", hints=(
+@check("server.departed_user", points={4: 0.25}, todo="4.6", hints=(
     "What does the table say about people who have left?",
     "The number of a closed socket belongs to the next client. Can somebody still find it in the table?",
     "Remove the name before the socket is closed: its number is used again at once.",

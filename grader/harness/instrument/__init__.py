@@ -91,9 +91,9 @@ def turns() -> Fault:
     return Fault("send", "turns", (20, 1500))
 
 
-def slow_unlock(milliseconds: int, last: int, armed: bool = False) -> Fault:
+def slow_unlock(milliseconds: int, last: int, armed: bool = False, first: int = 1) -> Fault:
     """A thread that has given back a lock waits before it goes on."""
-    return Fault("unlock", "delay", (milliseconds,), last=last, armed=armed)
+    return Fault("unlock", "delay", (milliseconds,), first=first, last=last, armed=armed)
 
 
 def moved_port(port: int, to: int) -> Fault:
