@@ -118,7 +118,8 @@ def _foot(check: dict, width: int) -> list[tuple[str, str]]:
         lines += [("foot", INDENT + (lead if not i else " " * len(lead)) + text) for i, text in enumerate(wrapped)]
     lines.append(("foot", f"{INDENT}again     {check['rerun']}"))
     if check["rerun"].startswith("make check"):
-        lines.append(("foot", f"{INDENT}more      make hint CHECK={check['id']}    make debug CHECK={check['id']}"))
+        lines.append(("foot", f"{INDENT}more      make hint CHECK={check['id']}"))
+        lines.append(("foot", f"{INDENT}debugger  make debug CHECK={check['id']}"))
     return lines
 
 

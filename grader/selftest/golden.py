@@ -21,7 +21,8 @@ def text(record: dict, id: str) -> str:
     """The failure screen of a check in a record, without what differs from run to run."""
     check = next(c for c in record["checks"] if c["id"] == id)
     lines = [line for _style, line in screen({**check, "rerun": f"make check ONLY={id}"})]
-    assert len(lines) <= HEIGHT and all(len(line) <= WIDTH for line in lines), "\n".join(lines)
+    if len(lines) > HEIGHT or any(len(line) > WIDTH for line in lines):
+        raise ValueError(f"the text of {id} is larger than {HEIGHT} lines of {WIDTH} columns")
     for pattern, instead in _VARYING:
         lines = [pattern.sub(instead, line) for line in lines]
     return "\n".join(line.rstrip() for line in lines) + "\n"

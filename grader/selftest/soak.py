@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 from grader.harness.build import KIT
-from grader.selftest.corpus import apply, mutants, variants
+from grader.selftest.corpus import apply, mutants, spread, variants
 from grader.selftest.load import busy, grade
 
 # Three ways to be right and five to be wrong, from all stages.
@@ -41,13 +41,8 @@ def soak(runs: int, load: int) -> int:
 def _sources(directory: Path) -> dict[str, tuple[Path, int | None]]:
     """What is graded, by name: its directory, and the stage if it is only one."""
     sources: dict[str, tuple[Path, int | None]] = {"reference": (KIT / "solutions", None)}
-    for patch in _spread(variants(), VARIANTS):
+    for patch in spread(variants(), VARIANTS):
         sources[patch.id] = apply(patch, directory / patch.id), patch.stages[0]
-    for mutant in _spread(mutants(), MUTANTS):
+    for mutant in spread(mutants(), MUTANTS):
         sources[mutant.id] = apply(mutant, directory / mutant.id), mutant.stage
     return sources
-
-
-def _spread(patches: list, count: int) -> list:
-    """So many of the patches, at equal distances."""
-    return [patches[(2 * i + 1) * len(patches) // (2 * count)] for i in range(count)]
