@@ -35,7 +35,7 @@ def make(runs: int, load: int, only: str) -> int:
     trouble = [f"{id}: {words}" for id, row in rows.items() if (words := row.pop("trouble"))]
     texts = {id: row.pop("text") for id, row in matrix["mutants"].items()}
     for mutant in mutants():
-        if mutant.id in texts:
+        if texts.get(mutant.id):
             golden.path(mutant).parent.mkdir(parents=True, exist_ok=True)
             golden.path(mutant).write_text(texts[mutant.id], encoding="utf-8")
     if not only:
@@ -66,10 +66,14 @@ def _mutant(mutant: Mutant, source: Path, directory: Path, runs: int) -> dict:
     for _ in range(runs - 1):
         verdicts.append(_verdict(grade(source, directory / "out", only=mutant.caught_by), mutant.caught_by))
     missed = [v for v in verdicts if v != "failed"]
+    trouble = f"{mutant.caught_by} was {', '.join(missed)} in {len(missed)} of {runs} runs" if missed else ""
+    try:
+        text = golden.text(record, mutant.caught_by)
+    except ValueError as error:
+        text, trouble = "", f"{trouble} {error}".strip()
     checks = [{key: c[key] for key in KEPT.get(c["verdict"], KEPT["failed"][:3])} for c in record["checks"] if c["verdict"] != "passed"]
     return {"mistake": mutant.mistake, "rows": mutant.rows, "stage": mutant.stage, "caught_by": mutant.caught_by, "checks": checks,
-            "text": golden.text(record, mutant.caught_by),
-            "trouble": f"{mutant.caught_by} was {', '.join(missed)} in {len(missed)} of {runs} runs" if missed else ""}
+            "text": text, "trouble": trouble}
 
 
 def _verdict(record: dict, id: str) -> str:
