@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 from .harness.build import KIT, STAGES
+from .harness.wire import printable
 
 FLAGS = ("-std=gnu17", "-pthread", "-O1", "-fsyntax-only", "-Wall", "-Wextra", "-Wformat-security", "-Wno-unused-parameter",
          "-fno-diagnostics-color")
@@ -23,7 +24,7 @@ def compiler_warnings(source: Path) -> list[dict]:
         for stage in STAGES.values():
             for file, line, words in _warnings(compiler, source, stage):
                 text = f"{compiler} warns: {words}"
-                found.setdefault((file, line), {"file": file, "line": int(line), "row": "-", "text": text})
+                found.setdefault((file, line), {"file": file, "line": int(line), "row": "-", "text": printable(text)})
     return list(found.values())[:MOST]
 
 

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from .check import Spec
-from .harness.wire import Difference
+from .harness.wire import Difference, printable
 
 SCHEMA = "relaylab/record/2"
 
@@ -59,9 +59,9 @@ class Record:
         self.write()
 
     def set(self, id: str, outcome: Outcome) -> None:
-        """Enters the verdict of a check and writes the file."""
+        """Enters the verdict of a check and writes the file. What a program said cannot steer a terminal there."""
         entry = self.checks[id]
-        entry.update(asdict(outcome), seconds=round(outcome.seconds, 3),
+        entry.update(asdict(outcome), cause=printable(outcome.cause), state=[printable(line) for line in outcome.state], seconds=round(outcome.seconds, 3),
                      points=entry["max_points"] if outcome.verdict in COSTS_NOTHING else 0.0)
         self.write()
 

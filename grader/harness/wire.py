@@ -83,6 +83,11 @@ def _escape(code: int) -> str:
     return f"\\x{code - 0xDC00 if 0xDC80 <= code <= 0xDCFF else code:02x}"
 
 
+def printable(text: str) -> str:
+    """`text` with every control character as an escape: nothing of it can steer a terminal."""
+    return "".join(c if c.isprintable() else _escape(ord(c)) for c in text)
+
+
 def count(n: int, thing: str = "byte") -> str:
     """"1 byte", "2 bytes"."""
     return f"{n} {thing}" if n == 1 else f"{n} {thing}s"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -50,3 +51,14 @@ def test_a_record_says_not_run_until_a_check_has_ended(tmp_path: Path) -> None:
     assert record.as_dict()["checks"][0]["verdict"] == "not run" and record.as_dict()["score"] == 0
     record.set(spec.id, Outcome("passed"))
     assert record.as_dict()["score"] == 1.0
+
+
+def test_what_a_program_says_cannot_steer_the_terminal_of_who_reads_the_record(tmp_path: Path) -> None:
+    source = tmp_path / "work"
+    shutil.copytree(KIT / "solutions", source)
+    server = source / "stage1_echo" / "server.c"
+    server.write_text(server.read_text().replace("int main(int argc, char **argv)\n{\n", 'int main(int argc, char **argv)\n{\n'
+                                                 '    fprintf(stderr, "\\033[2J\\033[31mpassed\\n");\n    return 3;\n'))
+    check = _one(run(source, tmp_path / "out", Choice(only="stage1.server.basic")), "stage1.server.basic")
+    assert check["verdict"] == "failed" and "\\x1b[2J" in check["cause"], check["cause"]
+    assert "\x1b" not in json.dumps(check, ensure_ascii=False)
