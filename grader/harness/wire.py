@@ -93,7 +93,8 @@ def count(n: int, thing: str = "byte") -> str:
     return f"{n} {thing}" if n == 1 else f"{n} {thing}s"
 
 
-WINDOW = 28  # bytes shown before and after the first wrong one
+WINDOWS = (28, 20, 14, 10, 6)  # bytes shown before and after the first wrong one, as many as fit
+LINE = 84  # columns in which they must fit
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,12 +113,16 @@ class Difference:
 def compare(got: bytes, expected: bytes) -> Difference:
     """Shows both around the first byte in which they differ."""
     at = next((i for i, (a, b) in enumerate(zip(got, expected)) if a != b), min(len(got), len(expected)))
-    start = max(0, at - WINDOW)
-    before = show(expected[start:at])[:-1]  # without the closing quote
-    lead = "... " if start else ""
-    return Difference(lead + _window(expected, start, at), lead + _window(got, start, at), len(lead) + len(before), at + 1)
+    for window in WINDOWS:
+        start = max(0, at - window)
+        lead = "... " if start else ""
+        before = show(expected[start:at], len(expected))[:-1]  # without the closing quote
+        found = Difference(lead + _cut(expected, start, at + window), lead + _cut(got, start, at + window), len(lead) + len(before), at + 1)
+        if max(len(found.expected), len(found.got)) <= LINE:
+            break
+    return found
 
 
-def _window(data: bytes, start: int, at: int) -> str:
-    end = at + WINDOW
-    return show(data[start:end], 4 * WINDOW) + (f" ... {len(data) - end} bytes" if len(data) > end else "")
+def _cut(data: bytes, start: int, end: int) -> str:
+    left = len(data) - end
+    return show(data[start:end], len(data)) + (f" ... {count(left)}" if left > 0 else "")

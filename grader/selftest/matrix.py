@@ -24,7 +24,7 @@ KEPT = {"failed": ("id", "stage", "verdict", "cause", "pattern")}  # of other ch
 def make(runs: int, load: int, only: str) -> int:
     """Grades everything `runs` times beside `load` busy processes; returns 1 if anything is not as it should be.
 
-    `only`: just the patches whose names have all these words; then nothing is written.
+    `only`: just the patches whose names have all these words; what is known of the others stays.
     """
     words = only.replace("_", " ").split()
     chosen = [p for p in [*mutants(), *variants()] if all(w in p.id.replace("_", " ") for w in words)]
@@ -38,7 +38,12 @@ def make(runs: int, load: int, only: str) -> int:
         if texts.get(mutant.id):
             golden.path(mutant).parent.mkdir(parents=True, exist_ok=True)
             golden.path(mutant).write_text(texts[mutant.id], encoding="utf-8")
-    if not only:
+    if only and MATRIX.is_file():
+        before = json.loads(MATRIX.read_text(encoding="utf-8"))
+        order = [p.id for p in [*mutants(), *variants()]]
+        matrix = {kind: {id: rows[id] for id in order if id in rows} for kind, rows in
+                  ((kind, {**before[kind], **matrix[kind]}) for kind in matrix)}
+    if matrix["mutants"] and matrix["variants"]:
         MATRIX.write_text(json.dumps(matrix, indent=0, ensure_ascii=False) + "\n", encoding="utf-8")
         PAGE.write_text(page(matrix), encoding="utf-8")
     print(f"{len(matrix['mutants'])} mutants, {len(matrix['variants'])} variants, {runs} runs each, {load} busy processes")
