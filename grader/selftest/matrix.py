@@ -43,6 +43,9 @@ def make(runs: int, load: int, only: str) -> int:
         order = [p.id for p in [*mutants(), *variants()]]
         matrix = {kind: {id: rows[id] for id in order if id in rows} for kind, rows in
                   ((kind, {**before[kind], **matrix[kind]}) for kind in matrix)}
+        for mutant in mutants():  # a head may have changed since
+            if row := matrix["mutants"].get(mutant.id):
+                row.update(mistake=mutant.mistake, rows=mutant.rows, caught_by=mutant.caught_by)
     if matrix["mutants"] and matrix["variants"]:
         MATRIX.write_text(json.dumps(matrix, indent=0, ensure_ascii=False) + "\n", encoding="utf-8")
         PAGE.write_text(page(matrix), encoding="utf-8")
