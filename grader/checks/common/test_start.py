@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from grader.check import check
+from grader.harness import ports
 from grader.harness.lab import Lab
 
 USAGE_HINTS = (
@@ -82,13 +83,13 @@ def test_the_server_says_so_when_its_port_is_occupied(lab: Lab) -> None:
 def test_the_server_refuses_an_address_that_is_not_its_own(lab: Lab) -> None:
     """Only an address of this machine can be bound (192.0.2.1 is kept for examples, RFC 5737).
 
-    The server is started with port 15000 and the address 192.0.2.1. It must print an error on stderr and end with
+    The server is started with the address 192.0.2.1. It must print an error on stderr and end with
     exit status 1. With an address of 70 letters x it must print an error and end with 1 or 2.
     """
-    server = lab.run("server", "15000", "192.0.2.1")
+    server = lab.run("server", str(ports.take()), "192.0.2.1")
     server.expect_exit(1, cause="192.0.2.1 is no address of this machine: your server should say what failed and exit with status 1.")
     server.expect_error()
-    server = lab.run("server", "15000", "x" * 70)  # neither an address nor, being too long for one, a name
+    server = lab.run("server", str(ports.take()), "x" * 70)  # neither an address nor, being too long for one, a name
     server.expect_exit((1, 2), cause="The ADDRESS was text that is no address: your server should say so and end.")
     server.expect_error()
 
