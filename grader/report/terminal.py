@@ -106,7 +106,8 @@ def _comparison(difference: dict | None) -> list[tuple[str, str]]:
     if not difference:
         return []
     label = f"{INDENT}expected  "
-    marker = " " * (len(label) + difference["column"]) + f"^ byte {difference['byte']} is the first that differs"
+    words, column = f"byte {difference['byte']} is the first that differs", len(label) + difference["column"]
+    marker = f"{'':{column}}^ {words}" if column < WIDTH // 2 else f"{words:>{column - 1}} ^"
     return [("cause", label + difference["expected"]), ("cause", f"{INDENT}got       {difference['got']}"), ("mark", marker)]
 
 

@@ -6,7 +6,7 @@ from grader.check import check
 from grader.checks.stage4.test_names import GONE_SECONDS, ask, enter, until_name_is_free
 from grader.checks.stage4.test_stuck_receiver import HINTS, stick
 from grader.harness import memory
-from grader.harness.instrument import short, slow_unlock, turns
+from grader.harness.instrument import short, slow_lock, slow_unlock, turns
 from grader.harness.lab import Lab
 
 
@@ -50,10 +50,11 @@ def test_messages_are_never_mixed_although_they_leave_in_pieces(lab: Lab) -> Non
 def test_two_clients_may_write_to_each_other_at_once(lab: Lab) -> None:
     """What each thread needs, the other must not keep.
 
-    alice sends bob 300 messages and bob sends alice 300, all of which arrive together. Each must get 300 times OK,
-    and the other's 300 messages once and in order.
+    alice sends bob 300 messages and bob sends alice 300, all of which arrive together. A thread that has taken a
+    lock is delayed, sixty times in all, so that the other takes its own meanwhile. Each must get 300 times OK, and
+    the other's 300 messages once and in order.
     """
-    server = lab.server()
+    server = lab.server(faults=[slow_lock(15, last=60)])
     alice, bob = enter(lab, server, "alice", "bob")
     count = 300
     server.stop()

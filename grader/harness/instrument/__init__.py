@@ -19,7 +19,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 VARIABLE = "RELAYLAB_INSTRUMENT"  # names the file of the page
 
-FAMILIES = ("recv", "send", "accept", "connect", "bind", "listen", "socket", "poll", "close", "thread", "unlock", "alloc")
+FAMILIES = ("recv", "send", "accept", "connect", "bind", "listen", "socket", "poll", "close", "thread", "lock", "unlock", "alloc")
 ACTIONS = ("short", "fail", "delay", "late", "park", "turns", "move")
 FUNCTIONS = ("recv", "read", "recvmsg", "send", "write", "sendmsg", "accept", "connect", "bind", "listen",
              "socket", "shutdown", "close", "poll", "select", "epoll_wait", "pthread_create", "malloc",
@@ -94,6 +94,11 @@ def turns() -> Fault:
 def slow_unlock(milliseconds: int, last: int, armed: bool = False, first: int = 1) -> Fault:
     """A thread that has given back a lock waits before it goes on."""
     return Fault("unlock", "delay", (milliseconds,), first=first, last=last, armed=armed)
+
+
+def slow_lock(milliseconds: int, last: int) -> Fault:
+    """A thread that has taken a mutex waits before it goes on."""
+    return Fault("lock", "delay", (milliseconds,), last=last)
 
 
 def moved_port(port: int, to: int) -> Fault:

@@ -21,6 +21,7 @@ enum family {
     POLL,
     CLOSE,
     THREAD,
+    LOCK,
     UNLOCK,
     ALLOC
 };

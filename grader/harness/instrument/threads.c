@@ -90,13 +90,24 @@ REAL(int, pthread_join, pthread_t, void **);
 REAL(int, pthread_cond_wait, pthread_cond_t *, pthread_mutex_t *);
 REAL(int, sem_wait, sem_t *);
 
+/* The thread waits if a rule says so, so that another one gets its turn. */
+static int delayed(unsigned family, int result)
+{
+    struct rule *rule = rule_for(family, DELAY);
+    if (rule != NULL) {
+        met(rule);
+        pause_ms((unsigned)rule->values[0]);
+    }
+    return result;
+}
+
 /* Only a lock that somebody has is noted: those that are free are too many. */
 int __wrap_pthread_mutex_lock(pthread_mutex_t *lock)
 {
     if (page == NULL || *(volatile int *)&lock->__data.__lock == 0)
-        return __real_pthread_mutex_lock(lock);
+        return delayed(LOCK, __real_pthread_mutex_lock(lock));
     struct call *call = note(F_LOCK, -1, 0, FROM);
-    return (int)done(call, __real_pthread_mutex_lock(lock));
+    return delayed(LOCK, (int)done(call, __real_pthread_mutex_lock(lock)));
 }
 
 int __wrap_pthread_join(pthread_t thread, void **result)
@@ -117,33 +128,22 @@ int __wrap_sem_wait(sem_t *semaphore)
     return (int)done(call, __real_sem_wait(semaphore));
 }
 
-/* A thread that has just given a lock back waits, so that another gets it. */
-static int unlocked(int result)
-{
-    struct rule *rule = rule_for(UNLOCK, DELAY);
-    if (rule != NULL) {
-        met(rule);
-        pause_ms((unsigned)rule->values[0]);
-    }
-    return result;
-}
-
 int __wrap_pthread_mutex_unlock(pthread_mutex_t *lock)
 {
-    return unlocked(__real_pthread_mutex_unlock(lock));
+    return delayed(UNLOCK, __real_pthread_mutex_unlock(lock));
 }
 
 int __wrap_pthread_rwlock_unlock(pthread_rwlock_t *lock)
 {
-    return unlocked(__real_pthread_rwlock_unlock(lock));
+    return delayed(UNLOCK, __real_pthread_rwlock_unlock(lock));
 }
 
 int __wrap_pthread_spin_unlock(pthread_spinlock_t *lock)
 {
-    return unlocked(__real_pthread_spin_unlock(lock));
+    return delayed(UNLOCK, __real_pthread_spin_unlock(lock));
 }
 
 int __wrap_sem_post(sem_t *semaphore)
 {
-    return unlocked(__real_sem_post(semaphore));
+    return delayed(UNLOCK, __real_sem_post(semaphore));
 }
