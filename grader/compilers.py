@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from collections.abc import Iterable
 from pathlib import Path
 
 from .harness.build import KIT, STAGES
@@ -14,15 +15,15 @@ FLAGS = ("-std=gnu17", "-pthread", "-O1", "-fsyntax-only", "-Wall", "-Wextra", "
          "-fno-diagnostics-color")
 MOST = 5  # of one submission
 TIME_LIMIT = 20  # seconds for the files of one stage
-_WARNING = re.compile(r"^(\S+?\.[ch]):(\d+):\d+: warning: (.*)$", re.M)
+_WARNING = re.compile(r"^([\w./-]+?\.[ch]):(\d+):\d+: warning: (.*)$", re.M)
 
 
-def compiler_warnings(source: Path) -> list[dict]:
-    """The first warnings, in the form of `advice`; what two compilers say of one line is said once."""
+def compiler_warnings(source: Path, stages: Iterable[int]) -> list[dict]:
+    """The first warnings in these stages, in the form of `advice`; what two compilers say of one line is said once."""
     found: dict[tuple[str, str], dict] = {}
     for compiler in ("gcc", "clang"):
-        for stage in STAGES.values():
-            for file, line, words in _warnings(compiler, source, stage):
+        for number in stages:
+            for file, line, words in _warnings(compiler, source, STAGES[number]):
                 text = f"{compiler} warns: {words}"
                 found.setdefault((file, line), {"file": file, "line": int(line), "row": "-", "text": printable(text)})
     return list(found.values())[:MOST]
@@ -34,7 +35,7 @@ def _warnings(compiler: str, source: Path, stage: str) -> list[tuple[str, str, s
         return []
     includes = [f"-I{tree / name}" for tree in (KIT, source) for name in STAGES.values()]
     try:
-        made = subprocess.run([compiler, *FLAGS, *includes, *files], cwd=source, capture_output=True, timeout=TIME_LIMIT, check=False)
+        made = subprocess.run([compiler, *FLAGS, *includes, *files], cwd=source, capture_output=True, stdin=subprocess.DEVNULL, timeout=TIME_LIMIT, check=False)
     except subprocess.TimeoutExpired:
         return []
     return _WARNING.findall(made.stderr.decode("utf-8", "replace"))

@@ -79,7 +79,7 @@ def _first_program(lab: Lab, verdict: list[str]) -> Program | None:
     """The program that halts, or None if the check ended first."""
     while not verdict:
         for program in list(lab.programs):
-            if kernel.state(program.pid) == "T":
+            if program.alive() and kernel.state(program.pid) == "T":
                 return program
         time.sleep(0.01)
     return None

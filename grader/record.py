@@ -82,5 +82,5 @@ class Record:
         """Replaces the file in one step, so that a reader never sees half of it."""
         with self._lock:
             new = self.path.with_suffix(f".{threading.get_ident()}.new")
-            new.write_text(json.dumps(self.as_dict(), indent=1, ensure_ascii=False), encoding="utf-8")
+            new.write_text(json.dumps(self.as_dict(), indent=1, ensure_ascii=False), encoding="utf-8", errors="backslashreplace")
             new.replace(self.path)

@@ -17,7 +17,7 @@ from .advice import advice
 from .check import Spec
 from .diagnosis import likely_mistake
 from .execution import Choice, Run
-from .harness.build import KIT
+from .harness.build import KIT, STAGES
 from .harness.lab import Lab
 from .report.drawing import draw
 from .compilers import compiler_warnings
@@ -73,7 +73,7 @@ def run(source: Path, out: Path, choice: Choice = Choice(), *, base: Path | None
     with open(out / "lock", "w", encoding="ascii") as lock, ThreadPoolExecutor(1) as beside:
         fcntl.flock(lock, fcntl.LOCK_EX)
         path.unlink(missing_ok=True)
-        counsel = beside.submit(lambda: [*advice(source), *compiler_warnings(source)])
+        counsel = beside.submit(_counsel, source, choice)
         status = pytest.main([str(PACKAGE / "checks"), *_PYTEST, "-p", "no:terminal"], plugins=[plan])
     if status == pytest.ExitCode.NO_TESTS_COLLECTED:
         return {"checks": [], "score": 0, "max_score": 0, "seconds": 0}
@@ -81,9 +81,21 @@ def run(source: Path, out: Path, choice: Choice = Choice(), *, base: Path | None
         raise SystemExit(f"relaylab: the checks could not be run (pytest says {status!r})")
     record = json.loads(path.read_text(encoding="utf-8"))
     record["likely"], record["advice"] = likely_mistake(record), counsel.result()
-    path.write_text(json.dumps(record, indent=1, ensure_ascii=False), encoding="utf-8")
+    path.write_text(json.dumps(record, indent=1, ensure_ascii=False), encoding="utf-8", errors="backslashreplace")
     _draw(record, out / "drawings")
     return record
+
+
+def _counsel(source: Path, choice: Choice) -> list[dict]:
+    """Advice on the stages that were asked for; none when it was for single checks."""
+    stages = [choice.stage] if choice.stage else list(STAGES)
+    if choice.only:
+        return []
+    try:
+        found = [*advice(source), *compiler_warnings(source, stages)]
+    except Exception as error:  # it reads what strangers wrote; it must not cost the result
+        return [{"file": "-", "line": 0, "row": "-", "text": f"the source could not be looked at ({type(error).__name__})"}]
+    return [one for one in found if any(one["file"].startswith(STAGES[number]) for number in stages)]
 
 
 def _draw(record: dict, directory: Path) -> None:

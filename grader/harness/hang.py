@@ -183,7 +183,7 @@ def _spins(lab: Lab, program: Program, threads: list[Thread]) -> str:
 
 def _never_accepted(lab: Lab, program: Program, threads: list[Thread]) -> str:
     peer = lab.waits_for
-    if program.role != "server" or peer is None or peer.inode_there() != 0:
+    if not threads or program.role != "server" or peer is None or peer.ended or peer.closed() or not peer.waits_for_accept():
         return ""
     first = threads[0]
     busy = f", which waits in {first.call}() for {first.peer.name}" if first.peer else ""

@@ -293,8 +293,17 @@ class Lab:
             death = program.unexpected_end()
             if death and death not in cause:
                 died += f"{death} "
-        state = hang.describe(self) if hung and not died else hang.State()
+        state = self._explained(hang.describe, hang.State()) if hung and not died else hang.State()
         raise Failed(f"{died}{cause}".strip(), difference, state)
+
+    def _explained(self, explain: Callable[[Lab], T], otherwise: T) -> T:
+        """What `explain` finds out. It looks at what the student's program can write, so whatever goes wrong in
+        it must not become a verdict."""
+        try:
+            return explain(self)
+        except Exception as error:
+            self.log("the grader", f"could not look at the program ({type(error).__name__})")
+            return otherwise
 
     # -- the end ----------------------------------------------------------------
 
@@ -321,7 +330,7 @@ class Lab:
 
     def event_records(self) -> list[dict]:
         """The events as plain data for the record."""
-        kept = sorted([*self.events, *self._calls()], key=lambda event: event.seconds)
+        kept = sorted([*self.events, *self._explained(Lab._calls, [])], key=lambda event: event.seconds)
         if len(kept) > 2 * KEPT_EVENTS:
             kept = kept[:KEPT_EVENTS] + kept[-KEPT_EVENTS:]
         return [asdict(event) for event in kept]

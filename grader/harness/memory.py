@@ -104,13 +104,18 @@ _ASAN_KINDS = {
 def asan_findings(lab: Lab, program: Program) -> list[str]:
     """One sentence for each report of AddressSanitizer or UBSan with a line of the student's code."""
     text = program.errors.decode("utf-8", "replace")
-    source = re.escape(str(lab.build.source))
-    found = [f"at {m[1]} this happens: {m[2]}." for m in re.finditer(rf"{source}/(\S+?:\d+):\d+: runtime error: (.*)", text)]
+    source = _stages(lab)
+    found = [f"at {m[1]} this happens: {m[2]}." for m in re.finditer(rf"{source}(\S+?:\d+):\d+: runtime error: (.*)", text)]
     for report in re.split(r"ERROR: AddressSanitizer: ", text)[1:]:
-        frame = re.search(rf"#\d+ \S+ in (\S+) {source}/(\S+?:\d+)", report)
+        frame = re.search(rf"#\d+ \S+ in (\S+) {source}(\S+?:\d+)", report)
         kind = next((words for name, words in _ASAN_KINDS.items() if report.startswith(name)), "has what AddressSanitizer calls " + report.split(" ")[0])
         found.append(f"{frame[1]}() at {frame[2]} {kind}." if frame else f"something {kind}.")
     return found
+
+
+def _stages(lab: Lab) -> str:
+    """What the path of a student's file begins with, up to the stage's directory, as a regular expression."""
+    return rf"{re.escape(str(lab.build.source))}/(?=stage\d_)"
 
 
 def tsan_findings(lab: Lab, program: Program) -> list[str]:
@@ -120,7 +125,7 @@ def tsan_findings(lab: Lab, program: Program) -> list[str]:
         pytest.skip("Not reached: ThreadSanitizer cannot start on this machine.")
     sentences = []
     for report in text.split("WARNING: ThreadSanitizer: ")[1:]:
-        frame = re.search(rf"#\d+ (\S+) {re.escape(str(lab.build.source))}/(\S+?:\d+)", report)
+        frame = re.search(rf"#\d+ (\S+) {_stages(lab)}(\S+?:\d+)", report)
         if frame:
             kind = report.splitlines()[0].partition(" (pid")[0]
             words = _KINDS["Race"] if kind == "data race" else f"has what ThreadSanitizer calls a {kind}"

@@ -146,6 +146,11 @@ class Peer:
         theirs = kernel.tcp_socket(self._remote, self._local)
         return theirs.inode if theirs else None
 
+    def waits_for_accept(self) -> bool:
+        """True while the kernel has made the connection and the program has not accepted it."""
+        theirs = kernel.tcp_socket(self._remote, self._local)
+        return theirs is not None and theirs.inode == 0 and not theirs.left
+
     def unread_here(self) -> int:
         """Bytes that wait for this peer in the kernel, because it does not read."""
         ours = kernel.tcp_socket(self._local, self._remote)

@@ -8,12 +8,13 @@ from rich.console import Console
 from rich.text import Text
 
 from ..check import STAGE_TITLES
-from ..harness.wire import count
+from ..harness.wire import count, printable
 
 WIDTH, HEIGHT = 100, 24  # of one failure, at most
 FEWEST_EVENTS = 4
 FIRST_EVENTS = 2  # that stay when the middle is left out
 SHOWN_FAILURES = 3
+SHOWN_ADVICE = 5
 INDENT = "   "
 BAD = ("failed", "grader error", "unstable")
 _STYLES = {"title": "bold", "mark": "bold red", "cause": "", "event": "dim", "call": "dim italic", "state": "", "pattern": "bold", "foot": "cyan"}
@@ -34,8 +35,10 @@ def summary(record: dict, console: Console, *, failures: int = SHOWN_FAILURES) -
         console.print(f"\n{len(bad) - failures} more:", style="bold")
         for check in bad[failures:]:
             _line(f"{INDENT}{check['id']:<34} {check['title']}", console)
-    for found in record.get("advice", []):
-        _line(f"advice, no points: {found['file']}:{found['line']}: {found['text']}", console, "yellow")
+    for found in record.get("advice", [])[:SHOWN_ADVICE]:
+        advice = f"advice, no points: {found['file']}:{found['line']}: {found['text']}"
+        for _style, line in _wrapped("state", printable(advice), min(console.width, WIDTH), 3):
+            console.print(Text(line.removeprefix(INDENT), style="yellow"), soft_wrap=True)
 
 
 def _likely(record: dict, console: Console) -> None:
@@ -56,13 +59,13 @@ def _stage_line(stage: int, title: str, checks: list[dict], console: Console) ->
 
 
 def _line(text: str, console: Console, style: str = "") -> None:
-    console.print(Text(_cut(text, console.width), style=style), soft_wrap=True)
+    console.print(Text(_cut(printable(text), console.width), style=style), soft_wrap=True)
 
 
 def failure(check: dict, console: Console) -> None:
     """Prints one failed check."""
     for style, line in screen(check, min(console.width, WIDTH)):
-        console.print(Text(line, style=_STYLES[style]), soft_wrap=True)
+        console.print(Text(printable(line), style=_STYLES[style]), soft_wrap=True)
 
 
 def screen(check: dict, width: int = WIDTH) -> list[tuple[str, str]]:

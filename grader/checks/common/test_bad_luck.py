@@ -227,7 +227,8 @@ def test_a_descriptor_that_is_closed_is_not_used_any_more(lab: Lab) -> None:
     steady = converse(lab, server)
     instrument = server.instrument
     for round_, leave in enumerate(("close", "quit"), 1):
-        leaver = converse(lab, server, "bob")
+        name = f"bob{round_}"  # the old one may stay taken for 6 seconds
+        leaver = converse(lab, server, name)
         instrument.arm(fault)
         met, used, gone_on = instrument.met(fault), instrument.hits(fault), instrument.released(fault)
         if leave == "quit":
@@ -237,7 +238,7 @@ def test_a_descriptor_that_is_closed_is_not_used_any_more(lab: Lab) -> None:
         lab.until(lambda: instrument.met(fault) > met)
         strangers = _until_number_is_used(lab, server, lambda: instrument.hits(fault) > used)
         if lab.stage == 4:
-            steady.send_message(b"TO bob secret")
+            steady.send_message(b"TO %s secret" % name.encode())
             _let_go_if_needed(lab, server, fault, steady)
             steady.message()  # OK or an error: bob may be in the table for a while
         _all_their_own(lab, strangers, "while", lambda peer: _let_go_if_needed(lab, server, fault, peer))

@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
 
 from grader.check import check
 from grader.checks.common.workload import converse, end_conversation, first_arguments
 from grader.harness import ports
 from grader.harness.instrument import Fault, fail, interrupt, moved_port, short
 from grader.harness.lab import Lab
+from grader.harness.peer import Peer
 from grader.harness.wire import encode
 
 SIZES = ((1,), (3,), (2, 1, 4, 3))  # bytes for each call; the last are used in turn
@@ -27,13 +29,15 @@ def _serve(lab: Lab, *faults: Fault) -> None:
 def _talk(lab: Lab, *faults: Fault) -> None:
     listener = lab.listen()
     client = lab.client(listener, *first_arguments(lab), faults=faults)
-    peer = lab.accept(listener)
+    client.write(LINES[0] + b"\n")
+    peer = _accept_who_speaks(lab, listener)
     if lab.stage == 4:
         peer.expect(encode(b"NAME alice"))
         peer.send_message(b"OK")
         client.expect_line(b"OK")
     for line in LINES:
-        client.write(line + b"\n")
+        if line != LINES[0]:
+            client.write(line + b"\n")
         peer.expect(encode(line))
         peer.send_message(b"reply to " + line)
         client.expect_line(b"reply to " + line)
@@ -44,6 +48,13 @@ def _talk(lab: Lab, *faults: Fault) -> None:
     peer.half_close()
     client.expect_exit(0)
     lab.require_met(client, *(f for f in faults if f.family != "poll"))
+
+
+def _accept_who_speaks(lab: Lab, listener: socket.socket) -> Peer:
+    """The client's connection; after an interrupted connect() it may have closed one and made another."""
+    peer = lab.accept(listener)
+    lab.until(lambda: peer.received or peer.ended)
+    return lab.accept(listener) if peer.ended and not peer.received else peer
 
 
 SHORT_RECV_HINTS = (

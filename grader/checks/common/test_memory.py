@@ -84,7 +84,11 @@ def test_no_two_threads_use_the_same_memory_without_a_lock(lab: Lab) -> None:
     # happen to take their locks can make a race look like an orderly hand-over.
     server = lab.server(variant="tsan", env={"TSAN_OPTIONS": memory.TSAN_OPTIONS}, slowness=memory.TSAN_SLOWNESS,
                         faults=[slow_unlock(2, last=300, armed=True)])
-    workload.serve(lab, server)
+    try:
+        workload.serve(lab, server)
+    except Failed:  # the race itself, perhaps: the tool knows it better
+        if not memory.tsan_findings(lab, server):
+            raise
     server.finish_under_tool()
     found = memory.tsan_findings(lab, server)
     if found:

@@ -10,6 +10,7 @@ import ctypes
 import errno as errors
 import mmap
 import os
+import re
 import subprocess
 import time
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ ACTIONS = ("short", "fail", "delay", "late", "park", "turns", "move")
 FUNCTIONS = ("recv", "read", "recvmsg", "send", "write", "sendmsg", "accept", "connect", "bind", "listen",
              "socket", "shutdown", "close", "poll", "select", "epoll_wait", "pthread_create", "malloc",
              "pthread_mutex_lock", "pthread_join", "pthread_cond_wait", "sem_wait")
+_SOURCE_LINE = re.compile(r"[\w.-]+:\d+")
 RULES, CALLS, CALL_DATA, RULE_VALUES = 16, 8192, 48, 16
 CALL_BEGUN, CALL_ENDED = 1, 2
 
@@ -32,7 +34,8 @@ WRAPPED = (
     "recv recvfrom recvmsg read readv send sendto sendmsg write writev accept accept4 connect bind listen socket shutdown "
     "close poll ppoll select pselect epoll_wait epoll_pwait pthread_create thrd_create pthread_mutex_unlock "
     "pthread_rwlock_unlock pthread_spin_unlock sem_post pthread_mutex_lock pthread_join pthread_cond_wait sem_wait malloc calloc realloc strdup strndup fdopen fileno "
-    "mtx_init mtx_lock mtx_trylock mtx_unlock mtx_destroy cnd_init cnd_signal cnd_broadcast cnd_wait cnd_destroy thrd_join thrd_detach"
+    "mtx_init mtx_lock mtx_trylock mtx_unlock mtx_destroy cnd_init cnd_signal cnd_broadcast cnd_wait cnd_destroy thrd_join thrd_detach "
+    "cnd_timedwait mtx_timedlock call_once"
 ).split()
 LINK_FLAGS = " ".join(f"-Wl,--wrap={name}" for name in WRAPPED)
 
@@ -193,7 +196,8 @@ class Instrument:
 
     def _calls(self) -> Iterator[Call]:
         for raw in self._page.calls[: min(self._page.calls_len, CALLS)]:
-            if raw.state:
+            # The student's program can write to this memory, too.
+            if raw.state and raw.function < len(FUNCTIONS) and raw.size <= CALL_DATA:
                 ended = raw.ended / 1e9 if raw.state == CALL_ENDED else 0.0
                 data = bytes(memoryview(raw).cast("B")[_Call.data.offset : _Call.data.offset + raw.size])
                 yield Call(raw.began / 1e9, ended, raw.thread, FUNCTIONS[raw.function], raw.fd, raw.asked, raw.result,
@@ -224,6 +228,10 @@ def source_lines(program: Path, addresses: set[int]) -> dict[int, str]:
     if not known:
         return {}
     # The address is the one to which the call returns; the call itself ends one byte before.
-    made = subprocess.run(["addr2line", "-e", str(program), *(hex(a - 1) for a in known)], capture_output=True, text=True, check=False)
-    names = (Path(line.partition(" ")[0]).name for line in made.stdout.splitlines())
-    return {address: name for address, name in zip(known, names) if not name.startswith("?")}
+    command = ["addr2line", "-e", str(program), *(hex(a - 1) for a in known)]
+    try:
+        made = subprocess.run(command, capture_output=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return {}
+    names = (Path(line.partition(" ")[0]).name for line in made.stdout.decode("utf-8", "replace").splitlines())
+    return {address: name for address, name in zip(known, names) if _SOURCE_LINE.fullmatch(name)}

@@ -88,6 +88,23 @@ int __wrap_cnd_wait(cnd_t *condition, mtx_t *lock)
                                                (pthread_mutex_t *)lock));
 }
 
+int __wrap_cnd_timedwait(cnd_t *condition, mtx_t *lock,
+                         const struct timespec *until)
+{
+    return c11_result(pthread_cond_timedwait((pthread_cond_t *)condition,
+                                             (pthread_mutex_t *)lock, until));
+}
+
+int __wrap_mtx_timedlock(mtx_t *lock, const struct timespec *until)
+{
+    return c11_result(pthread_mutex_timedlock((pthread_mutex_t *)lock, until));
+}
+
+void __wrap_call_once(once_flag *flag, void (*function)(void))
+{
+    pthread_once((pthread_once_t *)flag, function);
+}
+
 void __wrap_cnd_destroy(cnd_t *condition)
 {
     pthread_cond_destroy((pthread_cond_t *)condition);

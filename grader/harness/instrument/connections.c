@@ -135,13 +135,13 @@ int __wrap_shutdown(int fd, int how)
  * Holds the closing thread where it is while the rule is armed, at most
  * values[0] ms, and notes when accept() has given its number to somebody else.
  */
-static void park(int fd, struct call *call)
+static void park(int fd, unsigned before, struct call *call)
 {
     struct rule *rule =
         fd >= 0 && fd < DESCRIPTORS ? rule_for(CLOSE, PARK) : NULL;
     if (rule == NULL)
         return;
-    unsigned before = LOAD(accepted[fd]), used = 0;
+    unsigned used = 0;
     call->fault = met(rule);
     for (int ms = 0; ms < rule->values[0] && LOAD(rule->armed); ms++) {
         if (!used && LOAD(accepted[fd]) != before) {
@@ -156,11 +156,12 @@ static void park(int fd, struct call *call)
 int noted_close(int fd, uint64_t from)
 {
     int was_socket = is_socket(fd);
+    unsigned before = fd >= 0 && fd < DESCRIPTORS ? LOAD(accepted[fd]) : 0;
     struct call *call = note(F_CLOSE, fd, 0, from);
     int result = (int)done(call, __real_close(fd));
     int error = errno;
     if (was_socket)
-        park(fd, call);
+        park(fd, before, call);
     errno = error;
     return result;
 }

@@ -23,6 +23,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -77,6 +78,34 @@ int is_socket(int fd)
     int answer = getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) == 0;
     errno = saved;
     return answer;
+}
+
+/* Of the sanitizer's runtime, where there is one. */
+__attribute__((weak)) void __tsan_acquire(void *address);
+__attribute__((weak)) void __tsan_release(void *address);
+
+static char between_threads;
+
+static int is_pipe_or_event(int fd)
+{
+    int saved = errno;
+    struct stat what;
+    int answer = fstat(fd, &what) == 0 && !S_ISCHR(what.st_mode) &&
+                 !S_ISREG(what.st_mode);
+    errno = saved;
+    return answer;
+}
+
+void handed_over(int fd)
+{
+    if (__tsan_release != NULL && is_pipe_or_event(fd))
+        __tsan_release(&between_threads);
+}
+
+void taken_over(int fd)
+{
+    if (__tsan_acquire != NULL && is_pipe_or_event(fd))
+        __tsan_acquire(&between_threads);
 }
 
 /* -- rules ------------------------------------------------------------------ */

@@ -47,6 +47,14 @@ void pause_ms(unsigned ms);
 int is_socket(int fd);
 
 /*
+ * What one thread writes to a pipe and another reads from it orders the two.
+ * ThreadSanitizer is told so here, because it runs with io_sync=0 (memory.py):
+ * otherwise it would see races where memory is handed over in this way.
+ */
+void handed_over(int fd);
+void taken_over(int fd);
+
+/*
  * Counts a call for every armed rule of this family and action.
  * Returns the rule that applies to it, or NULL.
  */

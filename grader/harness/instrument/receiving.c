@@ -16,7 +16,8 @@ static ssize_t finish_receiving(struct call *call, void *data, ssize_t n)
 {
     struct iovec all = {data, n > 0 ? (size_t)n : 0};
 
-    if (page != NULL)
+    /* recv(fd, NULL, n, MSG_TRUNC) throws n bytes away (tcp(7)). */
+    if (page != NULL && data != NULL)
         keep_vector(call, &all, 1, n);
     return (ssize_t)done(call, n);
 }
@@ -52,8 +53,11 @@ ssize_t socket_read(int fd, void *data, size_t len, uint64_t from)
 
 ssize_t __wrap_read(int fd, void *data, size_t len)
 {
-    return is_socket(fd) ? socket_read(fd, data, len, FROM)
-                         : __real_read(fd, data, len);
+    if (is_socket(fd))
+        return socket_read(fd, data, len, FROM);
+    ssize_t n = __real_read(fd, data, len);
+    taken_over(fd);
+    return n;
 }
 
 ssize_t __wrap_recvmsg(int fd, struct msghdr *message, int flags)

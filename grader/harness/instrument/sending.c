@@ -93,8 +93,10 @@ ssize_t socket_write(int fd, const void *data, size_t len, uint64_t from)
 
 ssize_t __wrap_write(int fd, const void *data, size_t len)
 {
-    return is_socket(fd) ? socket_write(fd, data, len, FROM)
-                         : __real_write(fd, data, len);
+    if (is_socket(fd))
+        return socket_write(fd, data, len, FROM);
+    handed_over(fd);
+    return __real_write(fd, data, len);
 }
 
 ssize_t __wrap_sendmsg(int fd, const struct msghdr *message, int flags)

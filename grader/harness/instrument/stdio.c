@@ -26,8 +26,17 @@ static ssize_t stream_read(void *cookie, char *data, size_t len)
 
 static ssize_t stream_write(void *cookie, const char *data, size_t len)
 {
-    ssize_t n = socket_write((int)(intptr_t)cookie, data, len, 0);
-    return n < 0 ? 0 : n; /* fopencookie(3): 0 means an error */
+    size_t written = 0;
+
+    /* Like the C library, which writes on until all is written. */
+    while (written < len) {
+        ssize_t n = socket_write((int)(intptr_t)cookie, data + written,
+                                 len - written, 0);
+        if (n <= 0)
+            break;
+        written += (size_t)n;
+    }
+    return (ssize_t)written; /* fopencookie(3): less than len is an error */
 }
 
 static int stream_close(void *cookie)
