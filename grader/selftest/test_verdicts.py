@@ -62,3 +62,33 @@ def test_what_a_program_says_cannot_steer_the_terminal_of_who_reads_the_record(t
     check = _one(run(source, tmp_path / "out", Choice(only="stage1.server.basic")), "stage1.server.basic")
     assert check["verdict"] == "failed" and "\\x1b[2J" in check["cause"], check["cause"]
     assert "\x1b" not in json.dumps(check, ensure_ascii=False)
+
+
+SCRIBBLES = r'''
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+__attribute__((constructor)) static void scribble(void)
+{
+    const char *path = getenv("RELAYLAB_INSTRUMENT");
+    int fd = path ? open(path, O_RDWR) : -1;
+    if (fd == -1)
+        return;
+    unsigned char *page = mmap(NULL, 400000, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    for (int i = 4; i < 400000; i++)
+        page[i] = 0xfb;
+}
+'''
+
+
+@pytest.mark.parametrize("trick", [SCRIBBLES, '#line 7 "\udcff.c"\n'], ids=["a_page_that_was_scribbled_into", "a_name_that_is_not_UTF8"])
+def test_what_keeps_the_grader_from_explaining_gives_no_points(trick: str, tmp_path: Path) -> None:
+    source = tmp_path / "work"
+    shutil.copytree(KIT / "solutions", source)
+    server = source / "stage1_echo" / "server.c"
+    text = server.read_text()
+    assert text.count("(size_t)len, MSG_NOSIGNAL)") == 1
+    wrong = text.replace("(size_t)len, MSG_NOSIGNAL)", "(size_t)len - 1, MSG_NOSIGNAL)").replace("/* Receives one", trick + "/* Receives one")
+    server.write_text(wrong, encoding="utf-8", errors="surrogateescape")
+    check = _one(run(source, tmp_path / "out", Choice(only="stage1.server.basic")), "stage1.server.basic")
+    assert check["verdict"] == "failed" and check["points"] == 0, check
