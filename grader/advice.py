@@ -160,7 +160,7 @@ class Stage:
 
 Found = Iterator[tuple[int, str]]  # where, and what the text says for {}
 TRANSFER = r"\b(?:\w*send\w*|\w*recv\w*|\w*write\w*|\w*read)\s*\("
-HAS_A_REASON = r"\b(?:accept|accept4|\w*_accept|EAGAIN|EWOULDBLOCK|EMFILE|ENFILE|ENOMEM|ENOBUFS|ECONNREFUSED)\b"
+HAS_A_REASON = r"\berrno\b|\b(?:accept|accept4|\w*_accept|EAGAIN|EWOULDBLOCK|EMFILE|ENFILE|ENOMEM|ENOBUFS|ECONNREFUSED)\b"
 THREAD_SAFE = {"strtok": "strtok_r", "inet_ntoa": "inet_ntop", "ctime": "ctime_r", "asctime": "asctime_r", "localtime": "localtime_r",
                "gmtime": "gmtime_r", "gethostbyname": "getaddrinfo"}
 

@@ -35,7 +35,7 @@ def test_a_known_mistake_is_caught_by_the_check_that_names_it(mutant: Mutant, tm
     assert verdicts[mutant.caught_by] == "failed", verdicts
     assert "grader error" not in verdicts.values()
     text = golden.text(record, mutant.caught_by)
-    assert golden.explains(text) == golden.explains(golden.path(mutant).read_text(encoding="utf-8")), text
+    assert golden.explains(mutant, text) == golden.explains(mutant, golden.path(mutant).read_text(encoding="utf-8")), text
 
 
 def test_a_patch_that_does_not_apply_any_more_fails_loudly(tmp_path: Path) -> None:
