@@ -8,8 +8,9 @@ from pathlib import Path
 from grader.report.terminal import HEIGHT, WIDTH, screen
 from grader.selftest.corpus import HERE, Mutant
 
-# Ports, times and the numbers of descriptors differ from run to run.
-_VARYING = ((re.compile(r"^( +)\d+\.\d{3}  "), r"\1 .     "), (re.compile(r"\b1\d{4}\b"), "PORT"))
+# Ports, times and temporary directories differ from run to run.
+_VARYING = ((re.compile(r"^( +)\d+\.\d{3}  "), r"\1 .     "), (re.compile(r"\b1\d{4}\b"), "PORT"),
+            (re.compile(r'"/tmp/[^ "]*'), '"...'))
 
 
 def path(mutant: Mutant) -> Path:
