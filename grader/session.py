@@ -15,12 +15,12 @@ import pytest
 
 from .advice import advice
 from .check import Spec
+from .compilers import compiler_warnings
 from .diagnosis import likely_mistake
 from .execution import Choice, Run
 from .harness.build import KIT, STAGES
 from .harness.lab import Lab
 from .report.drawing import draw
-from .compilers import compiler_warnings
 
 PACKAGE = Path(__file__).parent
 _PYTEST = ["-p", "no:cacheprovider", "-c", str(PACKAGE / "pytest.ini"), "--rootdir", str(KIT)]

@@ -8,7 +8,7 @@ import resource
 from collections.abc import Callable
 
 from grader.check import check
-from grader.checks.common.workload import converse, end_conversation
+from grader.checks.common.workload import LEFT_SECONDS, converse, end_conversation
 from grader.harness import kernel
 from grader.harness.instrument import Fault, fail, late_threads, parked_close
 from grader.harness.lab import Lab
@@ -16,17 +16,10 @@ from grader.harness.peer import Peer
 from grader.harness.program import Program
 from grader.harness.wire import encode
 
-LEFT_SECONDS = 2.0  # contract: nothing of a client is left 2 seconds after it has gone
-
-
 def still_served(lab: Lab, peer: Peer) -> None:
     """A peer that has talked before still gets its answers."""
-    if lab.stage == 4:
-        peer.send_message(b"still here?")
-        peer.expect_message(b"ERR bad command")
-    else:
-        peer.send_message(b"still here?")
-        peer.expect_message(b"still here?")
+    peer.send_message(b"still here?")
+    peer.expect_message(b"ERR bad command" if lab.stage == 4 else b"still here?")
 
 
 @check("server.aborted_client", points={2: 0.25, 3: 0.25, 4: 0.25}, todo={2: "2.6", 3: "3.3", 4: "4.6"}, hints=(

@@ -9,6 +9,9 @@ from grader.harness.program import Program
 from grader.harness.wire import encode, show
 
 
+LEFT_SECONDS = 2.0  # contract: nothing of a client is left 2 seconds after it has gone
+
+
 def serve(lab: Lab, server: Program) -> None:
     """Clients come, talk, break rules and vanish; the last one proves that all was done."""
     if lab.stage == 1:

@@ -118,10 +118,6 @@ static int applies(const struct rule *rule, unsigned n)
     return rule->every == 0 || (n - rule->first) % rule->every == 0;
 }
 
-/*
- * Counts a call for every armed rule of this family and action.
- * Returns the rule that applies to it, or NULL.
- */
 struct rule *rule_for(unsigned family, unsigned action)
 {
     struct rule *found = NULL;
@@ -204,7 +200,6 @@ int64_t done(struct call *call, int64_t result)
     return result;
 }
 
-/* Fails the call if a rule says so. Returns 1 with errno set, or 0. */
 int fails(unsigned family, struct call *call)
 {
     struct rule *rule = rule_for(family, FAIL);
@@ -217,7 +212,6 @@ int fails(unsigned family, struct call *call)
     return 1;
 }
 
-/* How many of len bytes a transfer may move; never 0 for more than 0. */
 size_t shortened(unsigned family, size_t len, struct call *call)
 {
     struct rule *rule = rule_for(family, SHORT);
@@ -238,16 +232,20 @@ size_t vector_size(const struct iovec *vector, int count)
     return size;
 }
 
-/* Copies the first `size` bytes' worth of a vector; returns its length. */
-int cut_vector(struct iovec *cut, const struct iovec *vector, int count,
-               size_t size)
+struct vector shortened_vector(unsigned family, struct vector all,
+                               struct iovec cut[VECTORS], struct call *call)
 {
+    size_t size = vector_size(all.at, all.count);
+    size_t most = shortened(family, size, call);
     int n = 0;
-    for (; n < count && n < VECTORS && size > 0; n++) {
-        cut[n] = vector[n];
-        if (cut[n].iov_len > size)
-            cut[n].iov_len = size;
-        size -= cut[n].iov_len;
+
+    if (most >= size)
+        return all;
+    for (; n < all.count && n < VECTORS && most > 0; n++) {
+        cut[n] = all.at[n];
+        if (cut[n].iov_len > most)
+            cut[n].iov_len = most;
+        most -= cut[n].iov_len;
     }
-    return n;
+    return (struct vector){cut, n};
 }

@@ -82,9 +82,18 @@ size_t shortened(unsigned family, size_t len, struct call *call);
 /* The bytes for which a vector has room. */
 size_t vector_size(const struct iovec *vector, int count);
 
-/* Copies the first size bytes' worth of a vector; returns its length. */
-int cut_vector(struct iovec *cut, const struct iovec *vector, int count,
-               size_t size);
+/* What readv() and its relatives are given. */
+struct vector {
+    const struct iovec *at;
+    int count;
+};
+
+/*
+ * As much of a vector as a rule lets the call move: all of it, or a shorter
+ * one in cut, which the caller lends. Borrows both.
+ */
+struct vector shortened_vector(unsigned family, struct vector all,
+                               struct iovec cut[VECTORS], struct call *call);
 
 /* read(), write() and close() of a socket, called from the address from. */
 ssize_t socket_read(int fd, void *data, size_t len, uint64_t from);

@@ -68,12 +68,10 @@ ssize_t __wrap_recvmsg(int fd, struct msghdr *message, int flags)
         return -1;
     struct iovec cut[VECTORS];
     struct msghdr shorter = *message;
-    size_t most = shortened(RECV, size, call);
-    if (most < size) {
-        shorter.msg_iovlen = (size_t)cut_vector(cut, message->msg_iov,
-                                                (int)message->msg_iovlen, most);
-        shorter.msg_iov = cut;
-    }
+    struct vector all = {message->msg_iov, (int)message->msg_iovlen};
+    struct vector part = shortened_vector(RECV, all, cut, call);
+    shorter.msg_iov = (struct iovec *)part.at;
+    shorter.msg_iovlen = (size_t)part.count;
     ssize_t n = __real_recvmsg(fd, &shorter, flags);
     message->msg_namelen = shorter.msg_namelen;
     message->msg_controllen = shorter.msg_controllen;
@@ -92,13 +90,10 @@ ssize_t __wrap_readv(int fd, const struct iovec *vector, int count)
     if (fails(RECV, call))
         return -1;
     struct iovec cut[VECTORS];
-    size_t most = shortened(RECV, size, call);
-    if (most < size) {
-        count = cut_vector(cut, vector, count, most);
-        vector = cut;
-    }
-    ssize_t n = __real_readv(fd, vector, count);
+    struct vector part =
+        shortened_vector(RECV, (struct vector){vector, count}, cut, call);
+    ssize_t n = __real_readv(fd, part.at, part.count);
     if (page != NULL)
-        keep_vector(call, vector, count, n);
+        keep_vector(call, part.at, part.count, n);
     return (ssize_t)done(call, n);
 }

@@ -107,12 +107,10 @@ ssize_t __wrap_sendmsg(int fd, const struct msghdr *message, int flags)
         return -1;
     struct iovec cut[VECTORS];
     struct msghdr shorter = *message;
-    size_t most = shortened(SEND, size, call);
-    if (most < size) {
-        shorter.msg_iovlen = (size_t)cut_vector(cut, message->msg_iov,
-                                                (int)message->msg_iovlen, most);
-        shorter.msg_iov = cut;
-    }
+    struct vector all = {message->msg_iov, (int)message->msg_iovlen};
+    struct vector part = shortened_vector(SEND, all, cut, call);
+    shorter.msg_iov = (struct iovec *)part.at;
+    shorter.msg_iovlen = (size_t)part.count;
     ssize_t n = __real_sendmsg(fd, &shorter, flags);
     return finish_sending(call, fd, message->msg_iov, (int)message->msg_iovlen,
                           n);
@@ -127,11 +125,8 @@ ssize_t __wrap_writev(int fd, const struct iovec *vector, int count)
     if (fails(SEND, call))
         return -1;
     struct iovec cut[VECTORS];
-    size_t most = shortened(SEND, size, call);
-    if (most < size) {
-        count = cut_vector(cut, vector, count, most);
-        vector = cut;
-    }
-    return finish_sending(call, fd, vector, count,
-                          __real_writev(fd, vector, count));
+    struct vector part =
+        shortened_vector(SEND, (struct vector){vector, count}, cut, call);
+    return finish_sending(call, fd, part.at, part.count,
+                          __real_writev(fd, part.at, part.count));
 }
