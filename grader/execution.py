@@ -12,7 +12,6 @@ import os
 import re
 import threading
 import time
-from collections import Counter
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,9 +27,7 @@ from .record import COSTS_NOTHING, Outcome, Record
 
 # Causes that no repetition would change.
 FINAL = ("Not written yet", "Your server does not compile", "Your client does not compile")
-# Of so many failures in a stage each is repeated. Who fails more often has no bad luck.
-REPEATED = 12
-WORKERS = 32  # they wait; the work is done by the kernel and the students' programs
+WORKERS = 48  # they wait; the work is done by the kernel and the students' programs
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +81,6 @@ class Run:
         self.patience = patience()
         self.items: dict[str, pytest.Item] = {}
         self.futures: dict[str, Future[Outcome]] = {}
-        self.repeated: Counter[int] = Counter()
         self.processors = threading.Semaphore(os.cpu_count() or 1)
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
@@ -130,15 +126,9 @@ class Run:
         if missing := self._missing_need(spec):
             return Outcome("not reached", missing)
         outcome = self._judge(spec)
-        if outcome.verdict == "failed" and self._worth_repeating(spec, outcome):
+        if outcome.verdict == "failed" and not spec.tool and not outcome.cause.startswith(FINAL):
             return self._repeat(spec, outcome)
         return outcome
-
-    def _worth_repeating(self, spec: Spec, outcome: Outcome) -> bool:
-        if spec.tool or outcome.cause.startswith(FINAL):
-            return False
-        self.repeated[spec.stage] += 1
-        return self.repeated[spec.stage] <= REPEATED
 
     def _judge(self, spec: Spec, *, traced: bool = False) -> Outcome:
         """Runs the check once. `traced`: with programs that tell of their calls."""

@@ -21,6 +21,7 @@ from .wire import show
 
 if TYPE_CHECKING:
     from .lab import Lab
+    from .peer import Peer
 
 OUTPUT_CAP = 4 << 20  # bytes kept of a program's output; what follows is read and dropped
 _ANSI = re.compile(rb"\x1b\[[0-9;?]*[A-Za-z]")
@@ -43,6 +44,7 @@ class Program:
         self.lab, self.role, self.slowness = lab, role, slowness
         self.address: tuple[str, int] | None = None
         self.path, self.instrument = path, instrument
+        self.peers: list[Peer] = []  # that have talked with it
         self.output, self.errors = bytearray(), bytearray()
         self.ended_by_us = False
         self.may_end = role == "client"

@@ -89,14 +89,14 @@ def _verdict(record: dict, id: str) -> str:
 
 
 def _variant(variant: Patch, source: Path, directory: Path, runs: int) -> dict:
-    lost: dict[str, int] = {}
+    lost: dict[str, list[str]] = {}
     for _ in range(runs):
         for stage in variant.stages:
             for check in grade(source, directory / "out", stage=stage)["checks"]:
                 if check["verdict"] != "passed":
-                    lost[check["id"]] = lost.get(check["id"], 0) + 1
-    return {"row": variant.head.get("Row", "-"), "stages": variant.stages, "lost": lost,
-            "trouble": "".join(f"{id} not passed in {n} of {runs} runs; " for id, n in lost.items())}
+                    lost.setdefault(check["id"], []).append(f"{check['verdict']}: {check['cause']}")
+    return {"row": variant.head.get("Row", "-"), "stages": variant.stages, "lost": {id: len(causes) for id, causes in lost.items()},
+            "trouble": "".join(f"{id} not passed in {len(causes)} of {runs} runs ({causes[0]}); " for id, causes in lost.items())}
 
 
 def _recognised(matrix: dict) -> str:

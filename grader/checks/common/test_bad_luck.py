@@ -10,7 +10,7 @@ from collections.abc import Callable
 from grader.check import check
 from grader.checks.common.workload import LEFT_SECONDS, converse, end_conversation
 from grader.harness import kernel
-from grader.harness.instrument import Fault, fail, late_threads, parked_close
+from grader.harness.instrument import fail, late_threads, parked_close
 from grader.harness.lab import Lab
 from grader.harness.peer import Peer
 from grader.harness.program import Program
@@ -232,9 +232,9 @@ def test_a_descriptor_that_is_closed_is_not_used_any_more(lab: Lab) -> None:
         strangers = _until_number_is_used(lab, server, lambda: instrument.hits(fault) > used)
         if lab.stage == 4:
             steady.send_message(b"TO %s secret" % name.encode())
-            _let_go_if_needed(lab, server, fault, steady)
+            lab.let_go_if_needed(server, fault, lambda: steady.received or steady.ended)
             steady.message()  # OK or an error: bob may be in the table for a while
-        _all_their_own(lab, strangers, "while", lambda peer: _let_go_if_needed(lab, server, fault, peer))
+        _all_their_own(lab, strangers, "while", lambda peer: lab.let_go_if_needed(server, fault, lambda: peer.received or peer.ended))
         instrument.disarm(fault)
         lab.until(lambda: instrument.released(fault) > gone_on)
         _all_their_own(lab, strangers, "after")
@@ -251,12 +251,6 @@ def _until_number_is_used(lab: Lab, server: Program, used) -> list[Peer]:
         strangers.append(lab.connect(server, f"stranger {len(strangers) + 1}"))
         lab.until(lambda: strangers[-1].inode_there() or used(), 1.0)
     return strangers
-
-
-def _let_go_if_needed(lab: Lab, server: Program, fault: Fault, peer: Peer) -> None:
-    """Who closes under a lock, or is the one thread that accepts or owns the table, has to go on before others are served."""
-    if not lab.until(lambda: peer.received or peer.ended, 1.0):
-        server.instrument.disarm(fault)
 
 
 def _all_their_own(lab: Lab, strangers: list[Peer], when: str, waiting: Callable[[Peer], None] = lambda peer: None) -> None:

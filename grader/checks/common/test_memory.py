@@ -83,7 +83,7 @@ def test_no_two_threads_use_the_same_memory_without_a_lock(lab: Lab) -> None:
     # A thread that has given back a lock is delayed: otherwise the order in which the threads
     # happen to take their locks can make a race look like an orderly hand-over.
     server = lab.server(variant="tsan", env={"TSAN_OPTIONS": memory.TSAN_OPTIONS}, slowness=memory.TSAN_SLOWNESS,
-                        faults=[slow_unlock(2, last=300, armed=True)])
+                        faults=[slow_unlock(2, last=300)])
     try:
         workload.serve(lab, server)
     except Failed:  # the race itself, perhaps: the tool knows it better
@@ -112,7 +112,7 @@ def test_the_server_stays_within_its_memory_at_every_size(lab: Lab) -> None:
     """
     rehearse(lab, lambda bench: workload.serve_sizes(bench, bench.server()))
     server = lab.server(**memory.ASAN)
-    _watched(lab, lambda: workload.serve_sizes(lab, server))
+    watched(lab, lambda: workload.serve_sizes(lab, server))
 
 
 @check("client.bounds", points={1: 0.25, 2: 0.25, 4: 0.25}, todo={1: "1.8", 2: "2.7", 4: "4.8"}, hints=BOUNDS_HINTS, tool=True)
@@ -124,10 +124,10 @@ def test_the_client_stays_within_its_memory_at_every_size(lab: Lab) -> None:
     may report anything, and the exit status must be 0.
     """
     rehearse(lab, workload.talk_sizes)
-    _watched(lab, lambda: workload.talk_sizes(lab, **memory.ASAN))
+    watched(lab, lambda: workload.talk_sizes(lab, **memory.ASAN))
 
 
-def _watched(lab: Lab, play: Callable[[], object]) -> None:
+def watched(lab: Lab, play: Callable[[], object]) -> None:
     """Plays, and fails with what the sanitizer says, if it says anything."""
     try:
         play()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from grader.check import check
-from grader.harness.instrument import slow_unlock
+from grader.harness.instrument import Fault, held_unlock
 from grader.harness.lab import Lab
 from grader.harness.peer import Peer
 from grader.harness.program import Program
@@ -184,25 +184,40 @@ def test_exactly_one_of_twenty_gets_the_name(lab: Lab) -> None:
     "Check and enter under one lock, in one function.",
 ))
 def test_no_thread_comes_between_checking_a_name_and_entering_it(lab: Lab) -> None:
-    """Each thread that gives a lock back is delayed there, so that another one gets its turn.
+    """Each thread that gives a lock back is held there until the others have come as far.
 
-    Four clients ask for the same name at once, and each thread that gives back a lock is held for 150 ms; this
-    happens three times. One of the four must get OK, the others ERR name taken.
+    Four clients ask for the same name at once. Each thread that gives back a lock is held there until all four are
+    held or nothing moves any more; then all go on to the next lock, and so on. One of the four must get OK, the
+    others ERR name taken. This happens three times.
     """
-    delay = slow_unlock(150, last=20)
-    server = lab.server(faults=[delay])
+    hold = held_unlock()
+    server = lab.server(faults=[hold])
     for turn in range(3):
         peers = [lab.connect(server) for _ in range(4)]
-        server.stop()
+        server.instrument.arm(hold)
         for peer in peers:
             peer.send_message(b"NAME name%d" % turn)
-        server.instrument.arm(delay)
-        server.go_on()
+        _in_step(lab, server, hold, peers)
         replies = sorted(peer.message() for peer in peers)
-        server.instrument.disarm(delay)
         lab.require(replies == [b"ERR name taken"] * 3 + [b"OK"],
                     f"Four clients asked for one name at once; {replies.count(b'OK')} of them got OK.")
-    lab.require_met(server, delay)
+    lab.require_met(server, hold)
+
+
+def _in_step(lab: Lab, server: Program, hold: Fault, peers: list[Peer]) -> None:
+    """Lets the threads that are held go on together, from lock to lock, until each peer has its reply."""
+    instrument = server.instrument
+
+    def answered() -> int:
+        return sum(bool(peer.received) for peer in peers)
+
+    for _ in range(20):
+        # Who is answered is not waited for; who waits for a lock that a held thread has cannot come.
+        lab.until(lambda: instrument.held(hold) + answered() >= len(peers), 0.3)
+        if answered() == len(peers):
+            break
+        instrument.let_go(hold)
+    instrument.disarm(hold)
 
 
 @check("server.name_free_at_BYE", points={4: 0.25}, todo="4.6", hints=(

@@ -20,14 +20,21 @@ EARLIEST, LATEST = 2.5, 7.5
 FLOOD = encode(b"TO bob " + b"x" * 4000)
 
 
+def flood(lab: Lab, alice: Peer, bob: Peer, count: int) -> Backlog:
+    """alice begins to write `count` messages to bob; returns bob's backlog when the first bytes have come to him."""
+    alice.keep_sending(FLOOD * count)
+    lab.waits_for = bob
+    lab.require(lab.until(lambda: bob.unread_here() + bob.backlog() > 0), "alice wrote to bob, and nothing was sent to him.")
+    return Backlog(lab, bob)
+
+
 def stick(lab: Lab, server: Program) -> tuple[Peer, Peer, Backlog]:
     """alice floods bob, who does not read, until nothing moves; returns alice, carol, bob's backlog."""
     alice, carol = enter(lab, server, "alice", "carol")
     bob = lab.connect(server, "bob", receive_buffer=4096)
     ask(bob, b"NAME bob", b"OK")
     bob.stop_reading()
-    alice.keep_sending(FLOOD * 10_000)
-    backlog = Backlog(lab, bob)
+    backlog = flood(lab, alice, bob, 10_000)
     stuck = lab.until(lambda: min(backlog.still_for(), backlog.full_for()) > 0.5, 20)
     lab.require(stuck, "alice wrote 40 MB to bob, who does not read, and your server found room for all of it.")
     return alice, carol, backlog
@@ -87,8 +94,7 @@ def test_a_pause_of_less_than_2_seconds_loses_nothing(lab: Lab) -> None:
     ask(bob, b"NAME bob", b"OK")
     bob.stop_reading()
     count = 1500
-    alice.keep_sending(FLOOD * count)
-    backlog = Backlog(lab, bob)
+    backlog = flood(lab, alice, bob, count)
     lab.until(lambda: backlog.still_for() > 0.3, 20)
     lab.let_pass(1.5)
     bob.read_on()

@@ -21,12 +21,13 @@ HERE = Path(__file__).parent
 VARIABLE = "RELAYLAB_INSTRUMENT"  # names the file of the page
 
 FAMILIES = ("recv", "send", "accept", "connect", "bind", "listen", "socket", "poll", "close", "thread", "lock", "unlock", "alloc")
-ACTIONS = ("short", "fail", "delay", "late", "park", "turns", "move")
+ACTIONS = ("short", "fail", "delay", "hold", "late", "park", "turns", "move")
 FUNCTIONS = ("recv", "read", "recvmsg", "send", "write", "sendmsg", "accept", "connect", "bind", "listen",
              "socket", "shutdown", "close", "poll", "select", "epoll_wait", "pthread_create", "malloc",
              "pthread_mutex_lock", "pthread_join", "pthread_cond_wait", "sem_wait")
 _SOURCE_LINE = re.compile(r"[\w.-]+:\d+")
 RULES, CALLS, CALL_DATA, RULE_VALUES = 16, 8192, 48, 16
+LONGEST_HOLD = 20_000  # ms; a check lets a thread go long before
 CALL_BEGUN, CALL_ENDED = 1, 2
 
 # All calls of a student that are sent to the instrument.
@@ -84,9 +85,14 @@ def late_threads(armed: bool = True) -> Fault:
     return Fault("thread", "late", (300, 2000), armed=armed)
 
 
-def parked_close(armed: bool = False) -> Fault:
-    """A thread that closes a socket goes on only when the fault is disarmed."""
-    return Fault("close", "park", (5000,), armed=armed)
+def parked_close() -> Fault:
+    """While it is armed: a thread that has closed a socket goes on only when it is let go."""
+    return Fault("close", "park", (LONGEST_HOLD,), armed=False)
+
+
+def held_unlock(first: int = 1, last: int = 0) -> Fault:
+    """While it is armed: a thread that has given back a lock goes on only when it is let go."""
+    return Fault("unlock", "hold", (LONGEST_HOLD,), first=first, last=last, armed=False)
 
 
 def turns() -> Fault:
@@ -94,9 +100,9 @@ def turns() -> Fault:
     return Fault("send", "turns", (20, 1500))
 
 
-def slow_unlock(milliseconds: int, last: int, armed: bool = False, first: int = 1) -> Fault:
+def slow_unlock(milliseconds: int, last: int) -> Fault:
     """A thread that has given back a lock waits before it goes on."""
-    return Fault("unlock", "delay", (milliseconds,), first=first, last=last, armed=armed)
+    return Fault("unlock", "delay", (milliseconds,), last=last)
 
 
 def slow_lock(milliseconds: int, last: int) -> Fault:
@@ -111,7 +117,7 @@ def moved_port(port: int, to: int) -> Fault:
 
 class _Rule(ctypes.Structure):
     _fields_ = [(name, ctypes.c_uint32) for name in ("family", "action", "armed", "first", "every", "last", "values_len")] + [
-        ("values", ctypes.c_int32 * RULE_VALUES)] + [(name, ctypes.c_uint32) for name in ("seen", "met", "number", "hits", "released")]
+        ("values", ctypes.c_int32 * RULE_VALUES)] + [(name, ctypes.c_uint32) for name in ("seen", "met", "hits", "released")]
 
 
 class _Call(ctypes.Structure):
@@ -122,7 +128,7 @@ class _Call(ctypes.Structure):
 
 
 class _Page(ctypes.Structure):
-    _fields_ = [("rules_len", ctypes.c_uint32), ("calls_len", ctypes.c_uint32), ("rules", _Rule * RULES), ("calls", _Call * CALLS)]
+    _fields_ = [("rules_len", ctypes.c_uint32), ("calls_len", ctypes.c_uint32), ("received", ctypes.c_uint64), ("sent", ctypes.c_uint64), ("rules", _Rule * RULES), ("calls", _Call * CALLS)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +155,7 @@ class Instrument:
     path: Path
     faults: list[Fault] = field(default_factory=list)
     _page: _Page = field(init=False)
+    _armings: int = 1  # a rule that is armed from the beginning has this number
 
     def __post_init__(self) -> None:
         with open(self.path, "w+b") as file:
@@ -168,10 +175,16 @@ class Instrument:
         """From now on the fault happens; its calls count from 1."""
         rule = self._rule(fault)
         rule.seen = 0
-        rule.armed = 1
+        self._armings += 1
+        rule.armed = self._armings
+
+    def let_go(self, fault: Fault) -> None:
+        """Every thread that the fault holds goes on, and may be held again at its next call."""
+        self._armings += 1
+        self._rule(fault).armed = self._armings
 
     def disarm(self, fault: Fault) -> None:
-        """From now on the fault does not happen any more."""
+        """From now on the fault does not happen any more, and every thread that it holds goes on."""
         self._rule(fault).armed = 0
 
     def met(self, fault: Fault) -> int:
@@ -182,12 +195,21 @@ class Instrument:
         """How many calls of its family were made while it was armed."""
         return self._rule(fault).seen
 
+    def moved(self, family: str) -> int:
+        """How many bytes the calls of this family, "recv" or "send", have moved so far."""
+        return self._page.received if family == "recv" else self._page.sent
+
     def hits(self, fault: Fault) -> int:
         """How often the number of a parked close() was given to another client meanwhile."""
         return self._rule(fault).hits
 
+    def held(self, fault: Fault) -> int:
+        """How many threads the fault holds now."""
+        rule = self._rule(fault)
+        return rule.met - rule.released
+
     def released(self, fault: Fault) -> int:
-        """How many threads have gone on after a parked close()."""
+        """How many threads that the fault held have gone on."""
         return self._rule(fault).released
 
     def calls(self) -> list[Call]:

@@ -131,26 +131,34 @@ int __wrap_shutdown(int fd, int how)
                      __real_shutdown(fd, how));
 }
 
-/*
- * Holds the closing thread where it is while the rule is armed, at most
- * values[0] ms, and notes when accept() has given its number to somebody else.
- */
+/* A number that was closed, and how often accept() had given it until then. */
+struct closed {
+    struct rule *rule;
+    int fd;
+    unsigned accepted;
+};
+
+/* Counts that accept() has given the number to somebody else. */
+static void look_for_reuse(void *argument)
+{
+    struct closed *closed = argument;
+    unsigned now = LOAD(accepted[closed->fd]);
+
+    if (now != closed->accepted)
+        ADD(closed->rule->hits, 1);
+    closed->accepted = now;
+}
+
+/* Holds the closing thread where it is, if a rule says so. */
 static void park(int fd, unsigned before, struct call *call)
 {
     struct rule *rule =
         fd >= 0 && fd < DESCRIPTORS ? rule_for(CLOSE, PARK) : NULL;
     if (rule == NULL)
         return;
-    unsigned used = 0;
+    struct closed closed = {rule, fd, before};
     call->fault = met(rule);
-    for (int ms = 0; ms < rule->values[0] && LOAD(rule->armed); ms++) {
-        if (!used && LOAD(accepted[fd]) != before) {
-            used = 1;
-            ADD(rule->hits, 1);
-        }
-        pause_ms(1);
-    }
-    ADD(rule->released, 1);
+    hold(rule, look_for_reuse, &closed);
 }
 
 int noted_close(int fd, uint64_t from)

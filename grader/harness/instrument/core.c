@@ -110,6 +110,9 @@ void taken_over(int fd)
 
 /* -- rules ------------------------------------------------------------------ */
 
+/* Of this thread: the number of the call to which a rule applied last. */
+static _Thread_local unsigned number;
+
 /* True if the rule applies to its call number n; calls count from 1. */
 static int applies(const struct rule *rule, unsigned n)
 {
@@ -131,7 +134,7 @@ struct rule *rule_for(unsigned family, unsigned action)
             continue;
         unsigned n = ADD(rule->seen, 1);
         if (found == NULL && applies(rule, n)) {
-            rule->number = n;
+            number = n;
             found = rule;
         }
     }
@@ -142,6 +145,20 @@ unsigned met(struct rule *rule)
 {
     ADD(rule->met, 1);
     return (unsigned)(rule - page->rules) + 1;
+}
+
+void hold(struct rule *rule, void (*look)(void *argument), void *argument)
+{
+    unsigned armed = LOAD(rule->armed);
+
+    for (int ms = 0;
+         ms < rule->values[0] && armed != 0 && LOAD(rule->armed) == armed;
+         ms++) {
+        if (look != NULL)
+            look(argument);
+        pause_ms(1);
+    }
+    ADD(rule->released, 1);
 }
 
 /* -- the trace -------------------------------------------------------------- */
@@ -191,8 +208,19 @@ void keep_vector(struct call *call, const struct iovec *vector, int count,
     keep_bytes(call, head, (int64_t)size);
 }
 
+static void count_bytes(unsigned function, int64_t bytes)
+{
+    if (page == NULL || bytes <= 0)
+        return;
+    if (function <= F_RECVMSG)
+        ADD(page->received, (uint64_t)bytes);
+    else if (function <= F_SENDMSG)
+        ADD(page->sent, (uint64_t)bytes);
+}
+
 int64_t done(struct call *call, int64_t result)
 {
+    count_bytes(call->function, result);
     call->result = result;
     call->error = result < 0 ? errno : 0;
     call->ended = page != NULL ? now() : 0;
@@ -217,7 +245,7 @@ size_t shortened(unsigned family, size_t len, struct call *call)
     struct rule *rule = rule_for(family, SHORT);
     if (rule == NULL || rule->values_len == 0)
         return len;
-    size_t most = (size_t)rule->values[(rule->number - 1) % rule->values_len];
+    size_t most = (size_t)rule->values[(number - 1) % rule->values_len];
     if (most >= len)
         return len;
     call->fault = met(rule);

@@ -63,6 +63,12 @@ struct rule *rule_for(unsigned family, unsigned action);
 /* Counts that the rule was applied. Returns what belongs into call->fault. */
 unsigned met(struct rule *rule);
 
+/*
+ * Holds the thread until the harness lets it go, at most values[0] ms. Each
+ * millisecond it calls look(argument), if there is one.
+ */
+void hold(struct rule *rule, void (*look)(void *argument), void *argument);
+
 /* Notes that a call has begun. Returns its place in the trace. */
 struct call *note(unsigned function, int fd, size_t asked, uint64_t from);
 

@@ -31,14 +31,19 @@ enum action {
     SHORT, /* a transfer moves at most so many bytes (sizes, used in turn) */
     FAIL,  /* the call does nothing and fails (errno) */
     DELAY, /* the thread waits afterwards (ms) */
+    HOLD,  /* the thread waits afterwards until it is let go (ms at most) */
     LATE,  /* a new thread starts late (ms after accept, ms in all) */
-    PARK,  /* a closing thread waits while the rule is armed (ms at most) */
+    PARK,  /* a thread that closes a socket waits, as with HOLD (ms at most) */
     TURNS, /* a sending thread lets another one go first (ms, ms in all) */
     MOVE   /* one port stands for another (port, port) */
 };
 
 struct rule {
-    /* Set by the harness; armed may change at any time. */
+    /*
+     * Set by the harness; armed may change at any time. It is 0, or a number
+     * that grows each time the rule is armed; a thread that is held goes on
+     * when it changes.
+     */
     uint32_t family, action, armed;
     uint32_t first; /* the first call it applies to; calls count from 1 */
     uint32_t every; /* and then to every so many; 0: to each */
@@ -49,9 +54,8 @@ struct rule {
     /* Set by the instrument. */
     uint32_t seen;     /* calls of the family while armed */
     uint32_t met;      /* how often the rule applied */
-    uint32_t number;   /* of the latest call it applied to */
     uint32_t hits;     /* PARK: how often the number was used meanwhile */
-    uint32_t released; /* PARK: how many threads have gone on */
+    uint32_t released; /* HOLD, PARK: how many threads have gone on */
 };
 
 /* The functions that the trace tells apart. */
@@ -101,6 +105,7 @@ struct call {
 struct page {
     uint32_t rules_len;
     uint32_t calls_len; /* calls so far; the latest CALLS of them are kept */
+    uint64_t received, sent; /* bytes that calls of the student have moved */
     struct rule rules[RULES];
     struct call calls[CALLS];
 };

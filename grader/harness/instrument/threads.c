@@ -98,6 +98,10 @@ static int delayed(unsigned family, int result)
         met(rule);
         pause_ms((unsigned)rule->values[0]);
     }
+    if ((rule = rule_for(family, HOLD)) != NULL) {
+        met(rule);
+        hold(rule, NULL, NULL);
+    }
     return result;
 }
 
