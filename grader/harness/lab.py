@@ -300,7 +300,7 @@ class Lab:
         hung = self.timed_out
         self.pump()
         if any(peer.ended for peer in self.peers):  # a process that dies closes its sockets first
-            self.until(lambda: any(not program.alive() for program in self.programs), 0.2)
+            self._until_done()
         for program in self.programs:
             if program.not_written():
                 raise NotWritten(f"Not written yet: {program.not_written()}")
@@ -325,11 +325,14 @@ class Lab:
 
     def finish(self) -> None:
         """What every check asks at its end: no program of the student has crashed."""
+        self._until_done()
         for program in self.programs:
-            # A crash may be under way; what sleeps has done all that the check has made it do.
-            self.until(lambda: not program.alive() or kernel.asleep(program.inner_pid()), 1)
             if death := program.unexpected_end():
                 self.fail(death)
+
+    def _until_done(self) -> None:
+        """Waits until each program sleeps or has ended: until then a crash may be under way."""
+        self.until(lambda: all(not program.alive() or kernel.asleep(program.inner_pid()) for program in self.programs), 1)
 
     def close(self) -> None:
         """Ends every process and closes every socket of this check."""

@@ -14,10 +14,9 @@ from pathlib import Path
 from grader.diagnosis import MATRIX, leave_one_out, mistakes, signature
 from grader.selftest import golden
 from grader.selftest.corpus import Mutant, Patch, apply, mutants, variants
-from grader.selftest.load import busy, grade
+from grader.selftest.load import AT_ONCE, busy, grade
 
 PAGE = MATRIX.with_name("MATRIX.md")
-AT_ONCE = 3  # gradings; each waits for about half of its time
 KEPT = {"failed": ("id", "stage", "verdict", "cause", "pattern")}  # of other checks only the first three
 
 
@@ -91,10 +90,10 @@ def _verdict(record: dict, id: str) -> str:
 def _variant(variant: Patch, source: Path, directory: Path, runs: int) -> dict:
     lost: dict[str, list[str]] = {}
     for _ in range(runs):
-        for stage in variant.stages:
-            for check in grade(source, directory / "out", stage=stage)["checks"]:
-                if check["verdict"] != "passed":
-                    lost.setdefault(check["id"], []).append(f"{check['verdict']}: {check['cause']}")
+        only = variant.stages[0] if len(variant.stages) == 1 else None
+        for check in grade(source, directory / "out", stage=only)["checks"]:
+            if check["verdict"] != "passed":
+                lost.setdefault(check["id"], []).append(f"{check['verdict']}: {check['cause']}")
     return {"row": variant.head.get("Row", "-"), "stages": variant.stages, "lost": {id: len(causes) for id, causes in lost.items()},
             "trouble": "".join(f"{id} not passed in {len(causes)} of {runs} runs ({causes[0]}); " for id, causes in lost.items())}
 
