@@ -45,6 +45,7 @@ class Record:
     tier: str = "none"
     checks: dict[str, dict] = field(default_factory=dict)
     _started: float = field(default_factory=time.monotonic)
+    _changed: bool = False
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def add(self, specs: list[Spec], rerun: str, named: Callable[[Spec], bool]) -> None:
@@ -79,8 +80,16 @@ class Record:
         }
 
     def write(self) -> None:
-        """Replaces the file in one step, so that a reader never sees half of it."""
-        with self._lock:
-            new = self.path.with_suffix(f".{threading.get_ident()}.new")
-            new.write_text(json.dumps(self.as_dict(), indent=1, ensure_ascii=False), encoding="utf-8", errors="backslashreplace")
-            new.replace(self.path)
+        """Replaces the file in one step, so that a reader never sees half of it.
+
+        While one thread writes, the others leave what they have entered to it: it writes once more for all of them.
+        """
+        self._changed = True
+        while self._changed and self._lock.acquire(blocking=False):
+            try:
+                self._changed = False
+                new = self.path.with_suffix(".new")
+                new.write_text(json.dumps(self.as_dict(), ensure_ascii=False), encoding="utf-8", errors="backslashreplace")
+                new.replace(self.path)
+            finally:
+                self._lock.release()
