@@ -96,7 +96,7 @@ def _grade(options: argparse.Namespace) -> int:
         return 2
     shutil.rmtree(out / "build", ignore_errors=True)
     record = run(staged, out, Choice(options.stage, options.only), base=options.base, name=options.submission.name,
-                 rerun=f"make grade SUBMISSION={shlex.quote(str(options.submission))} ONLY=")
+                 rerun=f"make grade SUBMISSION={shlex.quote(str(_from_here(options.submission)))} ONLY=")
     console = _console()
     terminal.summary(record, console)
     for number, name in STAGES.items():
@@ -106,6 +106,11 @@ def _grade(options: argparse.Namespace) -> int:
     print(f"\nrecord: {out / 'record.json'}{drawings}  ({record['seconds']:.1f} s)")
     print(f"score {record['score']:g}/{record['max_score']:g}")
     return 3 if any(c["verdict"] == "grader error" for c in record["checks"]) else 0
+
+
+def _from_here(path: Path) -> Path:
+    """The same path, as short as it can be given here: what lies below the current directory is named from there."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 def _stage_anew(submission: Path, staged: Path) -> None:

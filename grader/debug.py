@@ -1,7 +1,8 @@
 """make debug: the student's program under gdb, with the check's peer at the other end.
 
-The check runs as always, but without deadlines, and its program halts before main() until gdb has
-come. What the program prints is shown by `make check`; here it goes to the check, as it would there.
+The check runs as always, but without deadlines and without a tool such as valgrind, and the first program
+of its role (server or client) halts before main() until gdb has come. What the program prints is shown by
+`make check`; here it goes to the check, as it would there.
 """
 
 from __future__ import annotations
@@ -24,10 +25,11 @@ from .harness.program import Program
 from .session import check_function, similar
 
 NO_DEADLINES = 1e6  # times the usual patience
+THE_REST = 2.0  # seconds for what the check still does when the program has ended
 
 
 def start(id: str, source: Path) -> int:
-    """Runs gdb on the first program that the check starts; returns the exit status."""
+    """Runs gdb on the first program of the check's role; returns the exit status."""
     found = check_function(id)
     if found is None:
         print(f'There is no check "{id}".{similar(id)} handouts/checks.md lists them all.')
@@ -38,18 +40,23 @@ def start(id: str, source: Path) -> int:
     function, spec = found
     out = KIT / "build" / "debug"
     out.mkdir(parents=True, exist_ok=True)
-    lab = Lab(spec.stage, Build(source.resolve(), out / "build"), NO_DEADLINES, logs=str(out), traced=True, held=True)
+    role = spec.id.split(".")[1]
+    lab = Lab(spec.stage, Build(source.resolve(), out / "build"), NO_DEADLINES, logs=str(out), traced=True, held=role)
     verdict: list[str] = []
-    threading.Thread(target=_play, args=(function, lab, verdict), daemon=True).start()
-    program = _first_program(lab, verdict)
+    check = threading.Thread(target=_play, args=(function, lab, verdict), daemon=True)
+    check.start()
+    program = _halted(lab, verdict)
     if program is None:
         print(verdict[0])
         return 1
-    print(f"{spec.title}\nThe {program.role} halts before main(); the check waits at the other end, as long as you like.\n"
-          "In gdb: break server.c:40, continue, next, print len, backtrace; quit ends it all.\n")
+    without = f"It runs without {lab.without}, so that gdb can see it.\n" if lab.without else ""
+    print(f"{spec.title}\nThe {role} halts before main(); the check waits at the other end, as long as you like.\n{without}"
+          f"In gdb: break {role}.c:40, continue, next, print len, backtrace; quit ends it all.\n", flush=True)
     previous = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C belongs to gdb
     try:
         subprocess.run([*_gdb(), "-p", str(program.pid)], check=False)
+        if not program.alive():  # it ran to its end; the check soon knows what to say
+            check.join(THE_REST)
     finally:
         signal.signal(signal.SIGINT, previous)
         _end(lab)
@@ -60,6 +67,7 @@ def start(id: str, source: Path) -> int:
 def _gdb() -> list[str]:
     """RELAYLAB_GDB may name another gdb, or options, for an editor or a test."""
     return [*shlex.split(os.environ.get("RELAYLAB_GDB", "gdb -q")), "-ex", "handle SIGSTOP nostop noprint nopass",
+            "-ex", "handle SIGXCPU nostop noprint pass",  # by which a check ends a program that a tool watches
             "-ex", "break main", "-ex", "continue"]
 
 
@@ -75,11 +83,11 @@ def _play(function, lab: Lab, verdict: list[str]) -> None:
         verdict.append("The check has passed.")
 
 
-def _first_program(lab: Lab, verdict: list[str]) -> Program | None:
+def _halted(lab: Lab, verdict: list[str]) -> Program | None:
     """The program that halts, or None if the check ended first."""
     while not verdict:
         for program in list(lab.programs):
-            if program.alive() and kernel.state(program.pid) == "T":
+            if program.role == lab.held and program.alive() and kernel.state(program.pid) == "T":
                 return program
         time.sleep(0.01)
     return None

@@ -143,6 +143,8 @@ def _about_fds(thread: Thread) -> str:
 
 def summary(program: Program, threads: list[Thread]) -> list[str]:
     """What the threads do, at most MOST_LINES lines; threads that do the same share one."""
+    if not threads:  # the kernel does not let us look at them
+        return []
     if len(threads) == 1:
         return [f"Your {program.role} {threads[0].words(threads)}."]
     groups: dict[str, list[int]] = {}
@@ -219,7 +221,8 @@ def _deaf_at_the_keyboard(lab: Lab, program: Program, threads: list[Thread]) -> 
 
 def _waits_for_more(lab: Lab, program: Program, threads: list[Thread]) -> str:
     """A thread reads from a peer whose bytes have all been taken, and nothing comes from it."""
-    peer = lab.waits_for or next((t.peer for t in threads if t.peer), None)
+    peers = {t.peer for t in threads if t.peer}
+    peer = lab.waits_for or (peers.pop() if len(peers) == 1 else None)  # of several, nobody knows which is meant
     if peer is None or peer.closed() or peer.ended or peer.unread():
         return ""
     reads = any(t.call in RECEIVING and t.peer is peer for t in threads) or any(t.call in ("poll", "ppoll", "select", "pselect", "epoll_wait") for t in threads)

@@ -141,7 +141,7 @@ def mappings(pid: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class ThreadCall:
-    """What a thread is doing: the system call in which it waits, "" if it is running; its arguments."""
+    """What a thread is doing: the system call in which it waits, "" if it is in none; its arguments."""
 
     thread: int
     call: str
@@ -149,7 +149,10 @@ class ThreadCall:
 
 
 def thread_calls(pid: int) -> list[ThreadCall]:
-    """One entry for each thread of the process, the first thread first (proc(5), task/TID/syscall)."""
+    """One entry for each thread of the process, the first thread first (proc(5), task/TID/syscall).
+
+    A thread that the kernel does not show has no entry: to look needs the right to trace it (ptrace(2)).
+    """
     calls = []
     for task in sorted(_listdir(f"/proc/{pid}/task"), key=int):
         try:
@@ -157,7 +160,7 @@ def thread_calls(pid: int) -> list[ThreadCall]:
                 fields = file.read().split()
         except OSError:
             continue  # the thread has ended, or its state is not ours to read
-        if fields[0] == "running":
+        if fields[0] in ("running", "-1"):  # -1: it waits, but not in a call; for memory, say
             calls.append(ThreadCall(int(task), "", ()))
         else:
             name = _CALLS.get(int(fields[0]), f"system call {fields[0]}")

@@ -31,7 +31,7 @@ from .wire import Difference, show
 T = TypeVar("T")
 
 MAX_EVENTS = 5000
-SLOW_VARIANTS = ("asan", "tsan")
+SLOW_VARIANTS = {"asan": "AddressSanitizer", "tsan": "ThreadSanitizer"}
 KEPT_EVENTS = 200  # at each end, in the record
 
 
@@ -75,7 +75,8 @@ class Lab:
     logs: str = "."
     traced: bool = False
     processors: threading.Semaphore = field(default_factory=threading.Semaphore)  # for tools that keep one busy
-    held: bool = False  # programs halt before main(), for a debugger
+    held: str = ""  # for a debugger: the role whose first program halts before main()
+    without: str = ""  # the tool that is left out because of the debugger
     events: list[Event] = field(default_factory=list)
     programs: list[Program] = field(default_factory=list)
     peers: list[Peer] = field(default_factory=list)
@@ -85,7 +86,7 @@ class Lab:
     started: float = field(default_factory=time.monotonic)
     charged: float = 0.0  # seconds that have counted against deadlines so far
     timed_out: bool = False  # the last wait ended at its deadline
-    waits_for: Peer | None = None  # the peer to which something is expected to come
+    waits_for: Peer | None = None  # the peer that waits for what the program should do: read from it, answer it, close
     has_processor: bool = False
     silent_from: float = float("inf")  # seconds after the start from which nothing is noted any more
 
@@ -135,6 +136,8 @@ class Lab:
 
     def run(self, role: str, *arguments: str, variant: str = "plain", faults: Sequence[Fault] | None = None, **options) -> Program:
         """Starts the stage's server or client with these arguments. `faults` are injected into its calls."""
+        if self.held:
+            variant, faults = self._without_tool(variant, options), faults or ()
         if faults is None and self.traced and variant == "plain" and not options.get("tool"):
             faults = ()
         if options.get("tool") or variant in SLOW_VARIANTS:
@@ -142,11 +145,17 @@ class Lab:
         path = self.build.program(self.stage, role, variant, wrapped=faults is not None)
         if faults is not None:
             options["instrument"] = Instrument(self._scratch_path("calls"), list(faults))
-        if self.held:
+        if role == self.held and all(program.role != role for program in self.programs):
             options["env"] = {**(options.get("env") or {}), "RELAYLAB_DEBUG": "1"}
         program = Program(self, role, str(path), arguments, **options)
         self.programs.append(program)
         return program
+
+    def _without_tool(self, variant: str, options: dict) -> str:
+        """The variant that a debugger can follow, with the tool taken out of `options`."""
+        tool = options.pop("tool", ())
+        self.without = tool[0] if tool else SLOW_VARIANTS.get(variant, self.without)
+        return "plain" if variant in SLOW_VARIANTS else variant
 
     def _take_processor(self) -> None:
         if not self.has_processor:
@@ -346,7 +355,10 @@ class Lab:
         if self.has_processor:
             self.processors.release()
         for path in self.files:
-            path.unlink(missing_ok=True)
+            try:
+                path.unlink(missing_ok=True)
+            except OSError:
+                pass  # the program has put something else in its place
 
     def event_records(self) -> list[dict]:
         """The events as plain data for the record."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import selectors
 import socket
 import struct
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from . import kernel
@@ -114,7 +115,7 @@ class Peer:
                 return True
             return not rest
 
-        return self.lab.until(pushed)
+        return self._wait(pushed, DEADLINE)
 
     def until_taken(self) -> None:
         """Waits until the program has read everything sent so far.
@@ -128,7 +129,7 @@ class Peer:
             # of it, which knows no count any more.
             return theirs is None or theirs.left or (theirs.unread == 0 and theirs.received >= self.sent)
 
-        if not self.lab.until(taken):
+        if not self._wait(taken, DEADLINE):
             self.lab.fail(f"{self.other.capitalize()} does not read what {self.name} has sent to it.")
 
     def unread(self) -> int:
@@ -198,9 +199,8 @@ class Peer:
     def expect(self, data: bytes, cause: str = "", seconds: float | None = None) -> None:
         """Exactly these bytes come next, in any pieces."""
         assert not self._messages, "messages that were decoded must be expected first"
-        self.lab.waits_for = self
-        self.lab.until(lambda: len(self.received) >= len(data) or self.ended
-                       or not data.startswith(bytes(self.received)), *self._time(seconds))
+        self._wait(lambda: len(self.received) >= len(data) or self.ended
+                   or not data.startswith(bytes(self.received)), self._time(seconds))
         got = bytes(self.received[: len(data)])
         if got != data:
             self.lab.fail(cause or self._difference(got, data), compare(got, data) if got else None)
@@ -221,25 +221,30 @@ class Peer:
                 self.received.clear()
             return bool(self._messages or self.ended)
 
-        self.lab.waits_for = self
-        self.lab.until(arrived, *self._time(seconds))
+        self._wait(arrived, self._time(seconds))
         if not self._messages:
             self.lab.fail(cause or self._silence(wanted))
         return self._messages.pop(0)
 
     def expect_end(self, cause: str = "", seconds: float | None = None, *, nothing_more: bool = True) -> None:
         """The program ends this connection, having sent nothing more."""
-        self.lab.waits_for = self
-        self.lab.until(lambda: self.ended, *self._time(seconds))
+        self._wait(lambda: self.ended, self._time(seconds))
         if not self.ended:
             self.lab.fail(cause or f"{self.other.capitalize()} did not close the connection to {self.name}.")
         extra = b"".join(map(encode, self._messages)) + self._decoder.partial + bytes(self.received)
         if nothing_more and extra:
             self.lab.fail(cause or f"{self.other.capitalize()} sent {show(extra)} to {self.name}, which the contract does not ask for.")
 
-    def _time(self, seconds: float | None) -> tuple[float]:
+    def _wait(self, condition: Callable[[], object], seconds: float) -> bool:
+        """Waits for what the program should do for this peer. A hang is explained by the peer that waits in vain, and by no other."""
+        self.lab.waits_for = self
+        if met := bool(self.lab.until(condition, seconds)):
+            self.lab.waits_for = None
+        return met
+
+    def _time(self, seconds: float | None) -> float:
         slowness = max((p.slowness for p in self.lab.programs), default=1.0)
-        return ((seconds or DEADLINE) * slowness,)
+        return (seconds or DEADLINE) * slowness
 
     def _silence(self, wanted: bytes | None) -> str:
         expected = f" instead of the message {show(wanted)}" if wanted is not None else ""

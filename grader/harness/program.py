@@ -174,7 +174,6 @@ class Program:
                     return True
             return False
 
-        self.lab.waits_for = None
         if not self.lab.until(found, (seconds or DEADLINE) * self.slowness):
             got = bytes(self.output).split(b"\n")[self._line_position:]
             shown = ", ".join(show(line) for line in got[:3] if line) or "nothing more"
@@ -197,7 +196,6 @@ class Program:
         """The program ends by itself with this exit status (or one of these)."""
         allowed = status if isinstance(status, tuple) else (status,)
         self.may_end = True
-        self.lab.waits_for = None
         if not self.lab.until(lambda: not self.alive(), (seconds or DEADLINE) * self.slowness):
             self.lab.fail(cause or f"Your {self.role} did not end.")
         self.lab.until(lambda: not self._open, 1)
@@ -245,9 +243,9 @@ class Program:
     # -- handling the process ---------------------------------------------------
 
     def stop(self) -> None:
-        """Halts the program; returns when every thread of it stands still."""
+        """Halts the program; returns when every thread of it stands still. A debugger keeps the signal to itself."""
         self._signal(signal.SIGSTOP)
-        self.lab.until(lambda: not self.alive() or kernel.state(self.inner_pid()) == "T")
+        self.lab.until(lambda: self.lab.held or not self.alive() or kernel.state(self.inner_pid()) == "T")
         self.lab.log(f"your {self.role}", "is halted")
 
     def go_on(self) -> None:
@@ -287,7 +285,10 @@ class Program:
             os.close(fd)
         self._open.clear()
         if self.instrument:
-            self.instrument.close()
+            try:
+                self.instrument.close()
+            except OSError:
+                pass  # the program has put something else in its place
 
 
 def line_matches(line: bytes, expected: bytes) -> bool:

@@ -72,7 +72,8 @@ def screen(check: dict, width: int = WIDTH) -> list[tuple[str, str]]:
     """One failure as lines of at most `width` columns, at most HEIGHT of them, each with its style.
 
     The cause; expected and got around the first wrong byte; the exchange; what the program was
-    doing; the hint and the commands. The exchange gets the lines that the others leave.
+    doing; the hint and the commands. The exchange gets the lines that the others leave. A command
+    stays whole, to be copied: a long one is wrapped by the terminal, and counts as so many lines.
     """
     head = [("title", _title(check, width)), ("title", "")]
     head += _wrapped("cause", check["cause"], width, 4)
@@ -82,7 +83,7 @@ def screen(check: dict, width: int = WIDTH) -> list[tuple[str, str]]:
         state += _wrapped("state", sentence, width, 2)
     foot = _foot(check, width)
     blanks = 1 + bool(comparison) + bool(check["events"]) + bool(state)
-    room = HEIGHT - len(head) - len(comparison) - len(state) - len(foot) - blanks
+    room = HEIGHT - blanks - sum(_rows(part, width) for part in (head, comparison, state, foot))
     if room < FEWEST_EVENTS:
         state = state[: max(1, len(state) - FEWEST_EVENTS + room)]
     exchange = event_lines(check["events"], max(room, FEWEST_EVENTS), width - len(INDENT))
@@ -91,6 +92,11 @@ def screen(check: dict, width: int = WIDTH) -> list[tuple[str, str]]:
         if part:
             lines += [("cause", ""), *part]
     return lines
+
+
+def _rows(lines: list[tuple[str, str]], width: int) -> int:
+    """How many lines of the terminal these lines take."""
+    return sum(max(1, -(-len(line) // width)) for _style, line in lines)
 
 
 def _title(check: dict, width: int) -> str:

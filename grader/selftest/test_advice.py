@@ -32,7 +32,9 @@ MISTAKES = {
     "A26": [body("gets(line);"), body('return scanf("%s", line);'), body('fscanf(stdin, "%d %[^\\n]", &n, line);')],
     "A28": [body("struct linger now = {1, 0};\nsetsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);"),
             body("now.l_onoff = 1;\nnow.l_linger = 0;\nsetsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);")],
-    "B31": [body("send(fd, a, 3, 0);\nusleep(1000);\nsend(fd, b, 3, 0);"), body("while (1) { frame_send(fd, line); sleep(1); }")],
+    "B31": [body("send(fd, a, 3, 0);\nusleep(1000);\nsend(fd, b, 3, 0);"), body("while (1) { frame_send(fd, line); sleep(1); }"),
+            body('if (send(fd, a, 3, 0) == -1) fprintf(stderr, "%s", strerror(errno));\nusleep(1000);'),
+            body("read_message(fd, line);\nusleep(1000);"), body("sendAll(fd, a);\nsleep(1);")],
     "C04": [body("int *arg = malloc(sizeof *arg);\npthread_create(&t, NULL, run, arg);"),
             body("struct c *c;\nc = (struct c *)calloc(1, sizeof *c);\npthread_create(&t, NULL, run, (void *)c);")],
     "C19": [THREAD + body('char *word = strtok(line, " ");'), THREAD + body('printf("%s", inet_ntoa(peer.sin_addr));'),
@@ -52,7 +54,8 @@ RIGHT = {
             "static char *gets(char *into) { return into; }\n" + body("gets(line);")],
     "A28": [body("struct linger a_while = {1, 5};\nsetsockopt(fd, SOL_SOCKET, SO_LINGER, &a_while, sizeof a_while);"),
             body("struct linger off = {0, 0};\nsetsockopt(fd, SOL_SOCKET, SO_LINGER, &off, sizeof off);")],
-    "B31": [body("if (accept(fd, 0, 0) == -1) { usleep(1000); write(2, a, 3); }"), body("if (send(fd, a, 3, MSG_DONTWAIT) < 0 && errno == EAGAIN) usleep(1000);"),
+    "B31": [body("if (start_thread(fd) == -1) sleep(1);"), body("resend_later(fd);\nspread(fd);\nsleep(1);"),
+            body("if (accept(fd, 0, 0) == -1) { usleep(1000); write(2, a, 3); }"), body("if (send(fd, a, 3, MSG_DONTWAIT) < 0 && errno == EAGAIN) usleep(1000);"),
             body("sleep(1);"), body("unsigned int sleep(unsigned int seconds);\nsend(fd, a, 3, 0);"), body("send(fd, a, 3, 0); // sleep(1)")],
     "C04": [body("int *arg = malloc(sizeof *arg);\npthread_create(&t, NULL, run, arg);\nfree(arg);"), body("pthread_create(&t, NULL, run, &table[n]);")],
     "C19": [body('char *word = strtok(line, " ");'), THREAD + body('char *word = strtok_r(line, " ", &rest);'),
@@ -107,7 +110,7 @@ def test_comments_and_strings_leave_every_place_as_it_was() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "\0" * 50, "{" * 5000, "(" * 5000, "memset(" * 3000, "/*" * 3000, '"' * 3001, "}" * 300 + "int f() { gets(", "#if 0\n" * 20000,
-                                  body("sleep(1);send(" * 20000), "int f() { gets(x); }\n" * 20000, body("pthread_create(a,b,(c)d,e);" * 9000)], ids=range(12))
+                                  body("sleep(1);send(" * 20000), "int f() { gets(x); }\n" * 20000, body("pthread_create(a,b,(c)d,e);" * 9000), body("sleep(1);" * 300 + "send_" * 30000)], ids=range(13))
 def test_strange_files_are_read_in_peace(text: str, tmp_path: Path) -> None:
     written(tmp_path, text)
 

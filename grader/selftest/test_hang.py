@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 
 from grader.execution import Choice
+from grader.harness import kernel
+from grader.harness.build import KIT, Build
+from grader.harness.lab import Failed, Lab
 from grader.selftest.corpus import Patch, apply, mutants
 from grader.session import run
 
@@ -37,3 +40,45 @@ def test_a_hang_is_explained(name: str, id: str, pattern: str, state: str, tmp_p
     assert check["verdict"] == "failed", check
     assert check["pattern"].startswith(pattern), (check["pattern"], check["state"])
     assert any(state in line for line in check["state"]), check["state"]
+
+
+@pytest.mark.parametrize(("name", "id"), [(p[0], p[1]) for p in PATTERNS if p[0] in ("reads_until_the_client_closes", "lock_while_sending")])
+def test_what_the_kernel_does_not_show_is_not_spoken_of(name: str, id: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    refused = []
+
+    def guarded(path: str, *arguments, **options):
+        if path.startswith("/proc/") and path.endswith(("/syscall", "/mem")):
+            refused.append(path)
+            raise PermissionError(1, "Operation not permitted", path)
+        return open(path, *arguments, **options)
+
+    monkeypatch.setattr(kernel, "open", guarded, raising=False)
+    record = run(apply(_patch(name), tmp_path / "work"), tmp_path / "out", Choice(only=id))
+    check = next(c for c in record["checks"] if c["id"] == id)
+    assert refused and check["verdict"] == "failed" and check["cause"], check
+    assert (check["state"], check["pattern"]) == ([], "")
+    assert any(event["thread"] for event in check["events"]), "the calls are told as always"
+
+
+def test_a_hang_is_told_of_the_peer_that_waits_in_vain_and_of_no_other(tmp_path: Path) -> None:
+    """The first client was answered; then the second one's bytes are not read, or nobody waits for any client."""
+    lab = Lab(3, Build(KIT / "solutions", tmp_path / "build"), logs=str(tmp_path))
+    try:
+        server = lab.server()
+        first = lab.connect(server, "the first client")
+        first.send_message(b"hello")
+        first.expect_message(b"hello")
+        assert lab.waits_for is None
+        second = lab.connect(server, "the second client")
+        second.send_message(b"hello")
+        second.expect_message(b"hello")
+        with pytest.raises(Failed) as failure:
+            lab.require(lab.until(lambda: False, 0.1), "Something else did not happen.")
+        assert failure.value.state.pattern == "" and len(failure.value.state.lines) > 1, failure.value.state
+        server.stop()
+        second.send(b"x")
+        with pytest.raises(Failed):
+            second.until_taken()
+        assert lab.waits_for is second
+    finally:
+        lab.close()

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import argparse
+import math
 import os
 import shutil
+import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from grader import debug, hint
-from grader.harness.build import KIT
+from grader import __main__, debug, hint
+from grader.harness import kernel
+from grader.harness.build import KIT, Build
+from grader.harness.lab import Lab
 from grader.harness.wire import compare
-from grader.report.terminal import HEIGHT, screen
+from grader.report.terminal import HEIGHT, WIDTH, screen
 from grader.session import all_specs
 
 
@@ -41,6 +47,30 @@ def test_a_failure_fits_on_the_screen(width: int, changes: dict) -> None:
         assert all(len(line) <= limit for line in lines), "\n".join(lines)
 
 
+@pytest.mark.parametrize("length", [20, 60, 100, 200])
+def test_a_long_command_stays_whole_and_the_failure_fits_on_the_screen_all_the_same(length: int) -> None:
+    again = f"make grade SUBMISSION=/{'a' * length}/work.zip ONLY=stage4.server.stuck_receiver_delays_nobody_else"
+    lines = [line for _style, line in screen(_check(rerun=again))]
+    assert f"   again     {again}" in lines
+    assert all(len(line) <= WIDTH for line in lines if again not in line)
+    rows = sum(max(1, math.ceil(len(line) / WIDTH)) for line in lines)
+    assert rows <= HEIGHT, "\n".join(lines)
+
+
+def test_the_command_names_what_lies_below_the_current_directory_from_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def told(submission: Path) -> str:
+        commands = []
+        monkeypatch.setattr(__main__, "run", lambda *_, rerun, **__: commands.append(rerun) or {"checks": [], "score": 0, "max_score": 0, "seconds": 0})
+        __main__._grade(argparse.Namespace(submission=submission, out=tmp_path / "out", stage=1, only="", base=None))
+        return commands[0]
+
+    shutil.copytree(KIT / "solutions", tmp_path / "here" / "her work")
+    shutil.copytree(KIT / "solutions", tmp_path / "there")
+    monkeypatch.chdir(tmp_path / "here")
+    assert told(tmp_path / "here" / "her work") == told(Path("her work")) == "make grade SUBMISSION='her work' ONLY="
+    assert told(tmp_path / "there") == f"make grade SUBMISSION={tmp_path}/there ONLY="
+
+
 def test_the_first_wrong_byte_is_marked() -> None:
     lines = [line for _style, line in screen(_check(cause="x", state=[], pattern=""))]
     expected = next(line for line in lines if line.startswith("   expected"))
@@ -59,11 +89,39 @@ def test_one_more_hint_is_shown_each_time(tmp_path: Path, capsys: pytest.Capture
     assert "Do you mean stage2.server.cut_done" in capsys.readouterr().out
 
 
+def _debug(command: list[str], gdb: str, typed: str = "") -> str:
+    made = subprocess.run(command, cwd=KIT, input=typed, capture_output=True, text=True, timeout=60, env={**os.environ, "RELAYLAB_GDB": gdb}, check=False)
+    return made.stdout + made.stderr
+
+
 @pytest.mark.skipif(not shutil.which("gdb"), reason="gdb is not installed")
-def test_the_debugger_halts_the_program_at_main_with_the_peer_waiting() -> None:
-    made = subprocess.run(["make", "-s", "-C", str(KIT), "debug", "CHECK=stage1.server.any_bytes"], stdin=subprocess.DEVNULL,
-                          capture_output=True, text=True, timeout=60, env={**os.environ, "RELAYLAB_GDB": "gdb -q -batch"}, check=False)
-    assert "Breakpoint 1, main (argc=2" in made.stdout, made.stdout + made.stderr
+@pytest.mark.parametrize(("id", "program", "without"), [
+    ("stage1.server.any_bytes", "server", ""), ("stage1.server.memory", "server", "valgrind"), ("stage1.client.bounds", "client", "AddressSanitizer")])
+def test_the_debugger_halts_the_program_at_main_with_the_peer_waiting(id: str, program: str, without: str) -> None:
+    said = _debug(["make", "-s", "debug", f"CHECK={id}"], "gdb -q -batch")
+    assert "Breakpoint 1, main (argc=" in said and f"stage1_echo/{program}.c:" in said, said
+    told = [line for line in said.splitlines() if line.startswith("It runs without")]
+    assert told == ([f"It runs without {without}, so that gdb can see it."] if without else []), said
+
+
+@pytest.mark.skipif(not shutil.which("gdb"), reason="gdb is not installed")
+def test_only_the_first_of_five_clients_is_debugged_and_the_check_goes_on_to_its_end() -> None:
+    said = _debug([sys.executable, "-m", "grader", "debug", "stage1.client.message", "--source", "solutions"], "gdb -q", "continue\nquit\n")
+    assert "Breakpoint 1, main (argc=" in said and "The check has passed." in said, said
+
+
+def test_for_the_debugger_only_the_first_program_of_the_role_halts(tmp_path: Path) -> None:
+    lab = Lab(1, Build(KIT / "solutions", tmp_path / "build"), logs=str(tmp_path), traced=True, held="client")
+    try:
+        server = lab.server()
+        first = lab.client(server, "one", tool=("a tool that is not there",))
+        assert lab.until(lambda: kernel.state(first.pid) == "T") and lab.without == "a tool that is not there"
+        lab.client(server, "two", variant="asan").expect_line(b"reply: two")
+        assert first.output == b"" and lab.without == "AddressSanitizer"
+        os.kill(first.pid, signal.SIGCONT)
+        first.expect_line(b"reply: one")
+    finally:
+        lab.close()
 
 
 def test_a_check_that_does_not_exist_is_said_to_be_unknown(capsys: pytest.CaptureFixture) -> None:

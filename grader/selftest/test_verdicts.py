@@ -13,6 +13,7 @@ from grader.execution import Choice
 from grader.harness.build import KIT
 from grader.harness.lab import Lab
 from grader.record import Outcome, Record
+from grader.report.terminal import HEIGHT, WIDTH, screen
 from grader.session import all_specs, run
 
 
@@ -92,3 +93,76 @@ def test_what_keeps_the_grader_from_explaining_gives_no_points(trick: str, tmp_p
     server.write_text(wrong, encoding="utf-8", errors="surrogateescape")
     check = _one(run(source, tmp_path / "out", Choice(only="stage1.server.basic")), "stage1.server.basic")
     assert check["verdict"] == "failed" and check["points"] == 0, check
+
+
+# What a program can do to the page that it shares with the grader; see "What the instrument cannot do" in README.md.
+FORGES = r'''
+#include "%s/grader/harness/instrument/instrument.h"
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+__attribute__((constructor)) static void forge(void)
+{
+    const char *path = getenv("RELAYLAB_INSTRUMENT");
+    int file = path ? open(path, O_RDWR) : -1;
+    if (file == -1)
+        return;
+    struct page *page = mmap(NULL, sizeof *page, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+    close(file);
+    %s
+}
+'''
+PRETENDS = "for (int i = 0; i < RULES; i++) page->rules[i].met = page->rules[i].seen = page->rules[i].hits = 0x7fffffff;"
+DISARMS = "for (int i = 0; i < RULES; i++) page->rules[i].armed = 0;"
+A_DIRECTORY_INSTEAD = "unlink(path); mkdir(path, 0700);"
+CALLS_THAT_NEVER_WERE = r'''
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    page->calls_len = 0xf0000000; /* 0xffffffff would be 0 again with the next call */
+    for (int i = 0; i < CALLS; i++) {
+        struct call *call = &page->calls[i];
+        call->began = (uint64_t)t.tv_sec * 1000000000u + (uint64_t)i * (i % 3 ? 1000 : 0x123456789abcdu);
+        call->ended = i % 5 ? call->began + 1 : (uint64_t)i * 0xfffffffffu;
+        call->from = 0x1000 + (uint64_t)i * (i % 7 ? 16 : 0xffffffffffffu);
+        call->asked = -i;
+        call->result = i % 2 ? i * 0x7fffffffffffll : -i;
+        call->state = i % 11 ? CALL_ENDED : CALL_BEGUN;
+        call->thread = (int)getpid() + i % 2000 - 1000;
+        call->function = (unsigned)i % 30;
+        call->error = i - 100;
+        call->fault = (unsigned)i % 20;
+        call->size = (unsigned)i % 60;
+        for (int k = 0; k < CALL_DATA; k++)
+            call->data[k] = (char)(i + 0x80 * k);
+    }
+'''
+
+
+def _forging(trick: str, file: str, right: str, wrong: str, directory: Path) -> Path:
+    """The solutions with a mistake in one file, and with a program that writes into the page before main()."""
+    source = directory / "work"
+    shutil.copytree(KIT / "solutions", source)
+    text = (source / file).read_text()
+    assert text.count(right) == 1
+    (source / file).write_text(FORGES % (KIT, trick) + text.replace(right, wrong))
+    return source
+
+
+@pytest.mark.parametrize(("trick", "verdict"), [(PRETENDS, "failed"), (DISARMS, "not reached"), (CALLS_THAT_NEVER_WERE, "failed"),
+                                                (A_DIRECTORY_INSTEAD, "not reached")],
+                         ids=["pretends_that_a_fault_was_met", "disarms_the_faults", "calls_that_never_were", "a_directory_in_its_place"])
+def test_who_writes_into_the_page_of_the_faults_gets_no_points_for_a_mistake(trick: str, verdict: str, tmp_path: Path) -> None:
+    source = _forging(trick, "stage2_framing/framing.c", "        len -= (size_t)n;\n    }\n    return 0;", "        len = 0;\n    }\n    return 0;", tmp_path)
+    check = _one(run(source, tmp_path / "out", Choice(only="stage2.server.short_send")), "stage2.server.short_send")
+    assert check["verdict"] == verdict and check["points"] == 0, check
+
+
+def test_calls_that_never_were_do_not_keep_a_hang_from_being_told(tmp_path: Path) -> None:
+    source = _forging(CALLS_THAT_NEVER_WERE, "stage2_framing/server.c", "        int got = frame_read(", "        pause();\n        int got = frame_read(", tmp_path)
+    check = _one(run(source, tmp_path / "out", Choice(only="stage2.server.basic")), "stage2.server.basic")
+    assert check["verdict"] == "failed" and check["points"] == 0, check
+    lines = [line for _style, line in screen(check)]
+    assert len(lines) <= HEIGHT and all(len(line) <= WIDTH for line in lines), lines
