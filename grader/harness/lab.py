@@ -172,7 +172,7 @@ class Lab:
         for fault in faults:
             passed = {"recv": sum(peer.sent for peer in program.peers), "send": sum(peer.total for peer in program.peers)}.get(fault.family, 0)
             # Nothing can be made shorter for a program that asks for single bytes.
-            met = fault.action == "short" or program.instrument.met(fault)
+            met = program.instrument.met(fault) or (fault.action == "short" and program.instrument.seen(fault))
             if not met or program.instrument.moved(fault.family) < passed:
                 pytest.skip(f"Not reached: the fault was never met ({fault}): your {program.role} works in another way.")
 

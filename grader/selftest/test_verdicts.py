@@ -118,6 +118,7 @@ __attribute__((constructor)) static void forge(void)
 PRETENDS = "for (int i = 0; i < RULES; i++) page->rules[i].met = page->rules[i].seen = page->rules[i].hits = 0x7fffffff;"
 DISARMS = "for (int i = 0; i < RULES; i++) page->rules[i].armed = 0;"
 A_DIRECTORY_INSTEAD = "unlink(path); mkdir(path, 0700);"
+CUTS_SHORT = "if (truncate(path, 0) == -1) return;"
 CALLS_THAT_NEVER_WERE = r'''
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
@@ -152,8 +153,8 @@ def _forging(trick: str, file: str, right: str, wrong: str, directory: Path) -> 
 
 
 @pytest.mark.parametrize(("trick", "verdict"), [(PRETENDS, "failed"), (DISARMS, "not reached"), (CALLS_THAT_NEVER_WERE, "failed"),
-                                                (A_DIRECTORY_INSTEAD, "not reached")],
-                         ids=["pretends_that_a_fault_was_met", "disarms_the_faults", "calls_that_never_were", "a_directory_in_its_place"])
+                                                (A_DIRECTORY_INSTEAD, "not reached"), (CUTS_SHORT, "failed")],
+                         ids=["pretends_that_a_fault_was_met", "disarms_the_faults", "calls_that_never_were", "a_directory_in_its_place", "cuts_the_file_short"])
 def test_who_writes_into_the_page_of_the_faults_gets_no_points_for_a_mistake(trick: str, verdict: str, tmp_path: Path) -> None:
     source = _forging(trick, "stage2_framing/framing.c", "        len -= (size_t)n;\n    }\n    return 0;", "        len = 0;\n    }\n    return 0;", tmp_path)
     check = _one(run(source, tmp_path / "out", Choice(only="stage2.server.short_send")), "stage2.server.short_send")

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import ctypes
 import errno as errors
-import mmap
 import os
 import re
+import struct
 import subprocess
 import time
 from collections.abc import Iterator
@@ -127,8 +127,12 @@ class _Call(ctypes.Structure):
         ("size", ctypes.c_uint32), ("data", ctypes.c_char * CALL_DATA), ("unused", ctypes.c_uint32)]
 
 
+class _Counts(ctypes.Structure):
+    _fields_ = [("rules_len", ctypes.c_uint32), ("calls_len", ctypes.c_uint32), ("received", ctypes.c_uint64), ("sent", ctypes.c_uint64)]
+
+
 class _Page(ctypes.Structure):
-    _fields_ = [("rules_len", ctypes.c_uint32), ("calls_len", ctypes.c_uint32), ("received", ctypes.c_uint64), ("sent", ctypes.c_uint64), ("rules", _Rule * RULES), ("calls", _Call * CALLS)]
+    _fields_ = [*_Counts._fields_, ("rules", _Rule * RULES), ("calls", _Call * CALLS)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,42 +154,56 @@ class Call:
 
 @dataclass(slots=True)
 class Instrument:
-    """The page of one program. `path` is its file, which `close` removes."""
+    """The page of one program. `path` is its file, which `close` removes.
+
+    It is read and written here, and mapped only there: a program that cuts the file short while it is mapped
+    would end the grader with SIGBUS.
+    """
 
     path: Path
     faults: list[Fault] = field(default_factory=list)
-    _page: _Page = field(init=False)
+    _file: int = field(init=False)
     _armings: int = 1  # a rule that is armed from the beginning has this number
 
     def __post_init__(self) -> None:
-        with open(self.path, "w+b") as file:
-            file.truncate(ctypes.sizeof(_Page))
-            self._page = _Page.from_buffer(mmap.mmap(file.fileno(), 0))
-        for fault, rule in zip(self.faults, self._page.rules):
+        page = _Page()
+        for fault, rule in zip(self.faults, page.rules):
             rule.family, rule.action = FAMILIES.index(fault.family), ACTIONS.index(fault.action)
             rule.first, rule.every, rule.last, rule.armed = fault.first, fault.every, fault.last, fault.armed
             rule.values_len = len(fault.values)
             rule.values[: len(fault.values)] = fault.values
-        self._page.rules_len = len(self.faults)
+        page.rules_len = len(self.faults)
+        self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        os.pwrite(self._file, bytes(page)[: _Page.calls.offset], 0)
+        os.ftruncate(self._file, ctypes.sizeof(_Page))
+
+    def _read(self, kind: type[ctypes.Structure], at: int = 0) -> ctypes.Structure:
+        """What is there now, a structure of this kind; zeros where the file has ended."""
+        size = ctypes.sizeof(kind)
+        return kind.from_buffer_copy(os.pread(self._file, size, at).ljust(size, b"\0"))
+
+    def _rule_at(self, fault: Fault) -> int:
+        return _Page.rules.offset + self.faults.index(fault) * ctypes.sizeof(_Rule)
 
     def _rule(self, fault: Fault) -> _Rule:
-        return self._page.rules[self.faults.index(fault)]
+        return self._read(_Rule, self._rule_at(fault))  # type: ignore[return-value]
+
+    def _set(self, fault: Fault, at: int, value: int) -> None:
+        os.pwrite(self._file, struct.pack("=I", value), self._rule_at(fault) + at)
 
     def arm(self, fault: Fault) -> None:
         """From now on the fault happens; its calls count from 1."""
-        rule = self._rule(fault)
-        rule.seen = 0
-        self._armings += 1
-        rule.armed = self._armings
+        self._set(fault, _Rule.seen.offset, 0)
+        self.let_go(fault)
 
     def let_go(self, fault: Fault) -> None:
         """Every thread that the fault holds goes on, and may be held again at its next call."""
         self._armings += 1
-        self._rule(fault).armed = self._armings
+        self._set(fault, _Rule.armed.offset, self._armings)
 
     def disarm(self, fault: Fault) -> None:
         """From now on the fault does not happen any more, and every thread that it holds goes on."""
-        self._rule(fault).armed = 0
+        self._set(fault, _Rule.armed.offset, 0)
 
     def met(self, fault: Fault) -> int:
         """How often the fault has happened."""
@@ -197,7 +215,7 @@ class Instrument:
 
     def moved(self, family: str) -> int:
         """How many bytes the calls of this family, "recv" or "send", have moved so far."""
-        return self._page.received if family == "recv" else self._page.sent
+        return getattr(self._read(_Counts), "received" if family == "recv" else "sent")
 
     def hits(self, fault: Fault) -> int:
         """How often the number of a parked close() was given to another client meanwhile."""
@@ -217,7 +235,8 @@ class Instrument:
         return sorted(self._calls(), key=lambda call: call.began)
 
     def _calls(self) -> Iterator[Call]:
-        for raw in self._page.calls[: min(self._page.calls_len, CALLS)]:
+        page = self._read(_Page)
+        for raw in page.calls[: min(page.calls_len, CALLS)]:
             # The student's program can write to this memory, too.
             if raw.state and raw.function < len(FUNCTIONS) and raw.size <= CALL_DATA:
                 ended = raw.ended / 1e9 if raw.state == CALL_ENDED else 0.0
@@ -226,8 +245,11 @@ class Instrument:
                            errors.errorcode.get(raw.error, "") if raw.result < 0 else "", bool(raw.fault), data, raw.origin)
 
     def close(self) -> None:
-        """Removes the file."""
+        """Removes the file. What is in it can still be asked for."""
         self.path.unlink(missing_ok=True)
+
+    def __del__(self) -> None:
+        os.close(self._file)
 
 
 def compile_object(out: Path) -> Path:
