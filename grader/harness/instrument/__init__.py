@@ -32,11 +32,15 @@ CALL_BEGUN, CALL_ENDED = 1, 2
 
 # All calls of a student that are sent to the instrument.
 WRAPPED = (
-    "recv recvfrom recvmsg read readv send sendto sendmsg write writev accept accept4 connect bind listen socket shutdown "
-    "close poll ppoll select pselect epoll_wait epoll_pwait pthread_create thrd_create pthread_mutex_unlock "
-    "pthread_rwlock_unlock pthread_spin_unlock sem_post pthread_mutex_lock pthread_join pthread_cond_wait sem_wait malloc calloc realloc strdup strndup fdopen fileno "
-    "mtx_init mtx_lock mtx_trylock mtx_unlock mtx_destroy cnd_init cnd_signal cnd_broadcast cnd_wait cnd_destroy thrd_join thrd_detach "
-    "cnd_timedwait mtx_timedlock call_once"
+    "recv recvfrom recvmsg recvmmsg read readv __recv_chk __recvfrom_chk __read_chk eventfd_read "
+    "send sendto sendmsg sendmmsg write writev dprintf vdprintf eventfd_write fdopen fileno "
+    "accept accept4 connect bind listen socket shutdown close "
+    "poll ppoll __poll_chk __ppoll_chk select pselect epoll_wait epoll_pwait "
+    "pthread_create pthread_join pthread_mutex_lock pthread_mutex_unlock pthread_rwlock_unlock pthread_spin_unlock "
+    "pthread_cond_wait pthread_cond_timedwait sem_wait sem_post "
+    "thrd_create thrd_join thrd_detach call_once mtx_init mtx_lock mtx_trylock mtx_timedlock mtx_unlock mtx_destroy "
+    "cnd_init cnd_signal cnd_broadcast cnd_wait cnd_timedwait cnd_destroy "
+    "malloc calloc realloc reallocarray aligned_alloc posix_memalign strdup strndup asprintf vasprintf"
 ).split()
 LINK_FLAGS = " ".join(f"-Wl,--wrap={name}" for name in WRAPPED)
 
@@ -254,20 +258,21 @@ class Instrument:
 
 def compile_object(out: Path) -> Path:
     """Compiles the instrument to `out`, unless that is newer than its sources; returns `out`."""
-    sources = [*HERE.glob("*.c"), *HERE.glob("*.h")]
+    sources = [*HERE.glob("*.[ch]"), Path(__file__)]
     if not out.is_file() or out.stat().st_mtime < max(s.stat().st_mtime for s in sources):
         out.parent.mkdir(parents=True, exist_ok=True)
         new = out.with_suffix(f".{os.getpid()}.{time.monotonic_ns()}.o")
-        # One object with nothing to be seen of it but the wrapping functions.
+        # One object with nothing to be seen of it but the wrapping functions. -finstrument-functions: see core.c.
         subprocess.run(["gcc", "-std=gnu17", "-O1", "-g", "-pthread", "-fno-omit-frame-pointer", "-fno-tree-loop-distribute-patterns",
-                        "-U_FORTIFY_SOURCE", "-r", "-nostdlib", *map(str, HERE.glob("*.c")), "-o", str(new)], check=True, capture_output=True)
+                        "-finstrument-functions", "-U_FORTIFY_SOURCE", "-r", "-nostdlib", *map(str, HERE.glob("*.c")), "-o", str(new)],
+                       check=True, capture_output=True)
         subprocess.run(["objcopy", "--wildcard", "--keep-global-symbol=__wrap_*", str(new)], check=True, capture_output=True)
         new.replace(out)
     return out
 
 
 def source_lines(program: Path, addresses: set[int]) -> dict[int, str]:
-    """Where in the source the calls of the trace stand: address to "framing.c:41" (addr2line(1))."""
+    """Where in the student's source the calls of the trace stand: address to "framing.c:41" (addr2line(1))."""
     known = sorted(a for a in addresses if a)
     if not known:
         return {}
@@ -277,5 +282,6 @@ def source_lines(program: Path, addresses: set[int]) -> dict[int, str]:
         made = subprocess.run(command, capture_output=True, timeout=10, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return {}
-    names = (Path(line.partition(" ")[0]).name for line in made.stdout.decode("utf-8", "replace").splitlines())
+    places = (Path(line.partition(" ")[0]) for line in made.stdout.decode("utf-8", "replace").splitlines())
+    names = (place.name if place.parent != HERE else "" for place in places)  # c11.c calls the pthread functions itself
     return {address: name for address, name in zip(known, names) if _SOURCE_LINE.fullmatch(name)}

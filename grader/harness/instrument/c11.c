@@ -20,6 +20,9 @@ int __wrap_pthread_join(pthread_t thread, void **result);
 int __wrap_pthread_mutex_lock(pthread_mutex_t *lock);
 int __wrap_pthread_mutex_unlock(pthread_mutex_t *lock);
 int __wrap_pthread_cond_wait(pthread_cond_t *condition, pthread_mutex_t *lock);
+int __wrap_pthread_cond_timedwait(pthread_cond_t *condition,
+                                  pthread_mutex_t *lock,
+                                  const struct timespec *until);
 
 static int c11_result(int error)
 {
@@ -91,8 +94,8 @@ int __wrap_cnd_wait(cnd_t *condition, mtx_t *lock)
 int __wrap_cnd_timedwait(cnd_t *condition, mtx_t *lock,
                          const struct timespec *until)
 {
-    return c11_result(pthread_cond_timedwait((pthread_cond_t *)condition,
-                                             (pthread_mutex_t *)lock, until));
+    return c11_result(__wrap_pthread_cond_timedwait(
+        (pthread_cond_t *)condition, (pthread_mutex_t *)lock, until));
 }
 
 int __wrap_mtx_timedlock(mtx_t *lock, const struct timespec *until)

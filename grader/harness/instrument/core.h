@@ -47,7 +47,8 @@ void pause_ms(unsigned ms);
 int is_socket(int fd);
 
 /*
- * What one thread writes to a pipe and another reads from it orders the two.
+ * What one thread writes to a pipe (or an eventfd, or a local socket) and
+ * another reads from it orders the two.
  * ThreadSanitizer is told so here, because it runs with io_sync=0 (memory.py):
  * otherwise it would see races where memory is handed over in this way.
  */
@@ -105,5 +106,14 @@ struct vector shortened_vector(unsigned family, struct vector all,
 ssize_t socket_read(int fd, void *data, size_t len, uint64_t from);
 ssize_t socket_write(int fd, const void *data, size_t len, uint64_t from);
 int noted_close(int fd, uint64_t from);
+
+/*
+ * Calls socket_write() until all is written or one fails, as stdio does.
+ * Returns how much is written.
+ */
+size_t socket_write_all(int fd, const char *data, size_t len, uint64_t from);
+
+/* Ends the program, as the C library does for a buffer that is too small. */
+void __chk_fail(void) __attribute__((noreturn));
 
 #endif

@@ -3,6 +3,10 @@
 #include "core.h"
 
 #include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -12,6 +16,9 @@ REAL(ssize_t, sendto, int, const void *, size_t, int, const struct sockaddr *,
 REAL(ssize_t, sendmsg, int, const struct msghdr *, int);
 REAL(ssize_t, write, int, const void *, size_t);
 REAL(ssize_t, writev, int, const struct iovec *, int);
+REAL(int, vdprintf, int, const char *, va_list);
+REAL(int, vasprintf, char **, const char *, va_list);
+REAL(int, eventfd_write, int, eventfd_t);
 
 static struct call *begin_sending(unsigned function, int fd, size_t len,
                                   uint64_t from)
@@ -19,6 +26,7 @@ static struct call *begin_sending(unsigned function, int fd, size_t len,
     struct call *call = note(function, fd, len, from);
     if (page != NULL && fd >= 0 && fd < DESCRIPTORS)
         STORE(last_sender[fd], call->thread);
+    handed_over(fd);
     return call;
 }
 
@@ -91,6 +99,19 @@ ssize_t socket_write(int fd, const void *data, size_t len, uint64_t from)
                           __real_write(fd, data, shortened(SEND, len, call)));
 }
 
+size_t socket_write_all(int fd, const char *data, size_t len, uint64_t from)
+{
+    size_t written = 0;
+
+    while (written < len) {
+        ssize_t n = socket_write(fd, data + written, len - written, from);
+        if (n <= 0)
+            break;
+        written += (size_t)n;
+    }
+    return written;
+}
+
 ssize_t __wrap_write(int fd, const void *data, size_t len)
 {
     if (is_socket(fd))
@@ -99,10 +120,47 @@ ssize_t __wrap_write(int fd, const void *data, size_t len)
     return __real_write(fd, data, len);
 }
 
-ssize_t __wrap_sendmsg(int fd, const struct msghdr *message, int flags)
+int __wrap_eventfd_write(int fd, eventfd_t value)
+{
+    handed_over(fd);
+    return __real_eventfd_write(fd, value);
+}
+
+/* Inside the C library these would write where nothing is wrapped. */
+static int print_to(int fd, const char *format, va_list values, uint64_t from)
+{
+    char *text;
+
+    if (!is_socket(fd))
+        return __real_vdprintf(fd, format, values);
+    int len = __real_vasprintf(&text, format, values);
+    if (len < 0)
+        return -1;
+    size_t written = socket_write_all(fd, text, (size_t)len, from);
+    free(text);
+    return written < (size_t)len ? -1 : len;
+}
+
+int __wrap_vdprintf(int fd, const char *format, va_list values)
+{
+    return print_to(fd, format, values, FROM);
+}
+
+int __wrap_dprintf(int fd, const char *format, ...)
+{
+    va_list values;
+
+    va_start(values, format);
+    int n = print_to(fd, format, values, FROM);
+    va_end(values);
+    return n;
+}
+
+static ssize_t send_message(int fd, const struct msghdr *message, int flags,
+                            uint64_t from)
 {
     size_t size = vector_size(message->msg_iov, (int)message->msg_iovlen);
-    struct call *call = begin_sending(F_SENDMSG, fd, size, FROM);
+    struct call *call = begin_sending(F_SENDMSG, fd, size, from);
     if (fails(SEND, call))
         return -1;
     struct iovec cut[VECTORS];
@@ -116,10 +174,27 @@ ssize_t __wrap_sendmsg(int fd, const struct msghdr *message, int flags)
                           n);
 }
 
+ssize_t __wrap_sendmsg(int fd, const struct msghdr *message, int flags)
+{
+    return send_message(fd, message, flags, FROM);
+}
+
+/* Sends one message only: fewer than given is a right answer, too. */
+int __wrap_sendmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags)
+{
+    if (count == 0)
+        return 0;
+    ssize_t n = send_message(fd, &messages->msg_hdr, flags, FROM);
+    messages->msg_len = n > 0 ? (unsigned)n : 0;
+    return n < 0 ? -1 : 1;
+}
+
 ssize_t __wrap_writev(int fd, const struct iovec *vector, int count)
 {
-    if (!is_socket(fd))
+    if (!is_socket(fd)) {
+        handed_over(fd);
         return __real_writev(fd, vector, count);
+    }
     size_t size = vector_size(vector, count);
     struct call *call = begin_sending(F_WRITE, fd, size, FROM);
     if (fails(SEND, call))

@@ -14,53 +14,59 @@ REAL(int, fileno, FILE *);
 
 enum { STREAMS = 256 };
 
-static struct {
+/* The stream's cookie. taken: 1 from fdopen() to fclose(). */
+static struct stream {
+    unsigned taken;
     FILE *stream;
     int fd;
 } streams[STREAMS];
 
 static ssize_t stream_read(void *cookie, char *data, size_t len)
 {
-    return socket_read((int)(intptr_t)cookie, data, len, 0);
+    return socket_read(((struct stream *)cookie)->fd, data, len, 0);
 }
 
 static ssize_t stream_write(void *cookie, const char *data, size_t len)
 {
-    size_t written = 0;
-
-    /* Like the C library, which writes on until all is written. */
-    while (written < len) {
-        ssize_t n = socket_write((int)(intptr_t)cookie, data + written,
-                                 len - written, 0);
-        if (n <= 0)
-            break;
-        written += (size_t)n;
-    }
-    return (ssize_t)written; /* fopencookie(3): less than len is an error */
+    /* fopencookie(3): less than len is an error. */
+    return (ssize_t)socket_write_all(((struct stream *)cookie)->fd, data, len,
+                                     0);
 }
 
 static int stream_close(void *cookie)
 {
-    for (int i = 0; i < STREAMS; i++)
-        if (LOAD(streams[i].fd) == (int)(intptr_t)cookie)
-            STORE(streams[i].stream, NULL);
-    return noted_close((int)(intptr_t)cookie, 0);
+    struct stream *place = cookie;
+    int fd = place->fd;
+
+    STORE(place->stream, NULL);
+    STORE(place->taken, 0);
+    return noted_close(fd, 0);
+}
+
+/* A place that nobody else has, or NULL. */
+static struct stream *take_place(void)
+{
+    for (int i = 0; i < STREAMS; i++) {
+        unsigned taken = 0;
+        if (__atomic_compare_exchange_n(&streams[i].taken, &taken, 1, 0,
+                                        __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+            return &streams[i];
+    }
+    return NULL;
 }
 
 FILE *__wrap_fdopen(int fd, const char *mode)
 {
-    if (page == NULL || !is_socket(fd))
+    struct stream *place = page != NULL && is_socket(fd) ? take_place() : NULL;
+    if (place == NULL)
         return __real_fdopen(fd, mode);
     cookie_io_functions_t functions = {
         .read = stream_read, .write = stream_write, .close = stream_close};
-    FILE *stream = fopencookie((void *)(intptr_t)fd, mode, functions);
-    FILE *none = NULL;
-    for (int i = 0; stream != NULL && i < STREAMS; i++, none = NULL)
-        if (__atomic_compare_exchange_n(&streams[i].stream, &none, stream, 0,
-                                        __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {
-            STORE(streams[i].fd, fd);
-            break;
-        }
+    place->fd = fd;
+    FILE *stream = fopencookie(place, mode, functions);
+    STORE(place->stream, stream);
+    if (stream == NULL)
+        STORE(place->taken, 0);
     return stream;
 }
 
@@ -68,6 +74,6 @@ int __wrap_fileno(FILE *stream)
 {
     for (int i = 0; i < STREAMS; i++)
         if (LOAD(streams[i].stream) == stream)
-            return LOAD(streams[i].fd);
+            return streams[i].fd;
     return __real_fileno(stream);
 }

@@ -88,6 +88,8 @@ int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *how,
 REAL(int, pthread_mutex_lock, pthread_mutex_t *);
 REAL(int, pthread_join, pthread_t, void **);
 REAL(int, pthread_cond_wait, pthread_cond_t *, pthread_mutex_t *);
+REAL(int, pthread_cond_timedwait, pthread_cond_t *, pthread_mutex_t *,
+     const struct timespec *);
 REAL(int, sem_wait, sem_t *);
 
 /* The thread waits if a rule says so, so that another one gets its turn. */
@@ -124,6 +126,15 @@ int __wrap_pthread_cond_wait(pthread_cond_t *condition, pthread_mutex_t *lock)
 {
     struct call *call = note(F_CONDITION, -1, 0, FROM);
     return (int)done(call, __real_pthread_cond_wait(condition, lock));
+}
+
+int __wrap_pthread_cond_timedwait(pthread_cond_t *condition,
+                                  pthread_mutex_t *lock,
+                                  const struct timespec *until)
+{
+    struct call *call = note(F_CONDITION, -1, 0, FROM);
+    return (int)done(call,
+                     __real_pthread_cond_timedwait(condition, lock, until));
 }
 
 int __wrap_sem_wait(sem_t *semaphore)

@@ -31,6 +31,29 @@ int __wrap_ppoll(struct pollfd *fds, nfds_t count, const struct timespec *time,
                : (int)done(call, __real_ppoll(fds, count, time, mask));
 }
 
+/* What these calls become in a file that says #define _FORTIFY_SOURCE. */
+
+int __wrap___poll_chk(struct pollfd *fds, nfds_t count, int ms, size_t room)
+{
+    struct call *call = note(F_POLL, -1, count, FROM);
+    if (count > room / sizeof *fds)
+        __chk_fail();
+    return fails(POLL, call) ? -1
+                             : (int)done(call, __real_poll(fds, count, ms));
+}
+
+int __wrap___ppoll_chk(struct pollfd *fds, nfds_t count,
+                       const struct timespec *time, const sigset_t *mask,
+                       size_t room)
+{
+    struct call *call = note(F_POLL, -1, count, FROM);
+    if (count > room / sizeof *fds)
+        __chk_fail();
+    return fails(POLL, call)
+               ? -1
+               : (int)done(call, __real_ppoll(fds, count, time, mask));
+}
+
 int __wrap_select(int count, fd_set *in, fd_set *out, fd_set *errors,
                   struct timeval *time)
 {
