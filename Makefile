@@ -125,7 +125,7 @@ grade:
 CHECK ?=
 .PHONY: hint debug
 hint debug:
-	@$(kit)/grader/run $@ "$(CHECK)"
+	@$(kit)/grader/run $@ "$(CHECK)" $(base_option)
 
 ##
 ## The kit itself

@@ -35,6 +35,7 @@ def main() -> int:
         command = commands.add_parser(name, help=text)
         command.add_argument("check")
         command.add_argument("--source", type=Path, default=KIT)
+        command.add_argument("--base", type=Path, default=None)
     commands.add_parser("texts", help="write the points into the handouts, and the catalogue of checks")
     commands.add_parser("selftest", help="the kit's own tests").add_argument("arguments", nargs="*")
     command = commands.add_parser("matrix", help="every mutant and variant against the checks")
@@ -72,7 +73,7 @@ def _console() -> Console:
 
 def _check(options: argparse.Namespace) -> int:
     choice = Choice(options.stage, options.only, quick=not options.slow)
-    record = run(options.source, options.out or KIT / "build" / "check", choice, base=options.base)
+    record = run(options.source, options.out or KIT / "build" / "check", choice, base=options.base, rerun=f"make check{_base(options)} ONLY=")
     console = _console()
     if options.only and not any(c["named"] for c in record["checks"]):
         console.print(f'No check has all the words "{options.only}". handouts/checks.md lists them all.')
@@ -96,7 +97,7 @@ def _grade(options: argparse.Namespace) -> int:
         return 2
     shutil.rmtree(out / "build", ignore_errors=True)
     record = run(staged, out, Choice(options.stage, options.only), base=options.base, name=options.submission.name,
-                 rerun=f"make grade SUBMISSION={shlex.quote(str(_from_here(options.submission)))} ONLY=")
+                 rerun=f"make grade SUBMISSION={shlex.quote(str(_from_here(options.submission)))}{_base(options)} ONLY=")
     console = _console()
     terminal.summary(record, console)
     for number, name in STAGES.items():
@@ -106,6 +107,11 @@ def _grade(options: argparse.Namespace) -> int:
     print(f"\nrecord: {out / 'record.json'}{drawings}  ({record['seconds']:.1f} s)")
     print(f"score {record['score']:g}/{record['max_score']:g}")
     return 3 if any(c["verdict"] == "grader error" for c in record["checks"]) else 0
+
+
+def _base(options: argparse.Namespace) -> str:
+    """What a command that is to be run again says of the base, if it is not the tree itself."""
+    return f" BASE={shlex.quote(str(_from_here(options.base)))}" if options.base else ""
 
 
 def _from_here(path: Path) -> Path:
@@ -132,7 +138,7 @@ def _hint(options: argparse.Namespace) -> int:
 
 def _debug(options: argparse.Namespace) -> int:
     from . import debug
-    return debug.start(options.check, options.source)
+    return debug.start(options.check, options.source, options.base)
 
 
 def _texts(_options: argparse.Namespace) -> int:

@@ -28,7 +28,7 @@ NO_DEADLINES = 1e6  # times the usual patience
 THE_REST = 2.0  # seconds for what the check still does when the program has ended
 
 
-def start(id: str, source: Path) -> int:
+def start(id: str, source: Path, base: Path | None = None) -> int:
     """Runs gdb on the first program of the check's role; returns the exit status."""
     found = check_function(id)
     if found is None:
@@ -41,7 +41,7 @@ def start(id: str, source: Path) -> int:
     out = KIT / "build" / "debug"
     out.mkdir(parents=True, exist_ok=True)
     role = spec.id.split(".")[1]
-    lab = Lab(spec.stage, Build(source.resolve(), out / "build"), NO_DEADLINES, logs=str(out), traced=True, held=role)
+    lab = Lab(spec.stage, Build(source.resolve(), out / "build", base.resolve() if base else None), NO_DEADLINES, logs=str(out), traced=True, held=role)
     verdict: list[str] = []
     check = threading.Thread(target=_play, args=(function, lab, verdict), daemon=True)
     check.start()

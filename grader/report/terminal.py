@@ -129,7 +129,7 @@ def _foot(check: dict, width: int) -> list[tuple[str, str]]:
     lines.append(("foot", f"{INDENT}again     {check['rerun']}"))
     if check["rerun"].startswith("make check"):
         lines.append(("foot", f"{INDENT}more      make hint CHECK={check['id']}"))
-        lines.append(("foot", f"{INDENT}debugger  make debug CHECK={check['id']}"))
+        lines.append(("foot", f"{INDENT}debugger  {check['rerun'].replace('check', 'debug', 1).replace('ONLY=', 'CHECK=')}"))
     return lines
 
 
