@@ -14,15 +14,18 @@ import re
 import tomllib
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+
+from .record import NOT_THERE
 
 HERE = Path(__file__).parent
 MATRIX = HERE / "matrix.json"
 # A match is told if it is at least this good, and this much better than the best other mistake.
 # `make matrix` prints how often it is then right, each mutant left out of the comparison in turn.
-GOOD, BETTER = 0.35, 0.02
+GOOD, BETTER = 0.35, 0.05
+SURE = 0.6  # then only one in a hundred is wrong
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +60,25 @@ def mistakes() -> dict[str, dict[str, str]]:
 
 
 def likely_mistake(record: dict) -> dict | None:
-    """The mistake that the record's failures clearly look like, with what is said of it; or None."""
-    stage = next((c["stage"] for c in record["checks"] if c["verdict"] == "failed"), None)
+    """The mistake that the record's failures clearly look like, with what is said of it; or None.
+
+    `sure` tells how clear it is, `found_by` names the checks that find this mistake.
+    """
+    stage = next((c["stage"] for c in record["checks"] if _tells(c)), None)
     if stage is None:
         return None
-    match = best_match(signature("", "", stage, record["checks"]), known())
+    pattern = signature("", "", stage, record["checks"])
+    left_out = {f.partition("|")[0] for s in known() for f in s.features} - {c["id"] for c in record["checks"]}
+    match = best_match(replace(pattern, unjudged=pattern.unjudged | left_out), known())
     if match is None or not match.clear or match.mistake not in mistakes():
         return None
-    return {"mistake": match.mistake, "score": round(match.score, 2), **mistakes()[match.mistake]}
+    found_by = sorted({row["caught_by"] for row in _matrix().values() if row["mistake"] == match.mistake and row["stage"] == stage})
+    return {"mistake": match.mistake, "score": round(match.score, 2), "sure": match.score >= SURE, "found_by": found_by,
+            **mistakes()[match.mistake]}
+
+
+def _tells(check: dict) -> bool:
+    return check["verdict"] == "failed" and not check["cause"].startswith(NOT_THERE)
 
 
 def signature(id: str, mistake: str, stage: int, checks: Iterable[dict]) -> Signature:
@@ -73,14 +87,14 @@ def signature(id: str, mistake: str, stage: int, checks: Iterable[dict]) -> Sign
     for check in checks:
         if check["stage"] != stage:
             continue
-        if check["verdict"] == "failed":
-            features |= {check["id"], f"{check['id']}|{_kind(check['cause'])}", f"{check['id']}|{_kind(check['pattern'])}"}
+        if _tells(check):
+            features |= {check["id"], f"{check['id']}|{kind_of(check['cause'])}", f"{check['id']}|{kind_of(check['pattern'])}"}
         elif check["verdict"] != "passed":
             unjudged.add(check["id"])
     return Signature(id, mistake, stage, frozenset(features), frozenset(unjudged))
 
 
-def _kind(cause: str) -> str:
+def kind_of(cause: str) -> str:
     """A cause without what differs between two students: quoted bytes, numbers, names of functions and lines."""
     words = re.sub(r'"(?:[^"\\]|\\.)*"', '"', cause)
     words = re.sub(r"\S+\(\) at \S+", "a function", words)
@@ -90,10 +104,13 @@ def _kind(cause: str) -> str:
 @cache
 def known() -> tuple[Signature, ...]:
     """The signatures of all mutants."""
-    if not MATRIX.is_file():
-        return ()
-    matrix = json.loads(MATRIX.read_text(encoding="utf-8"))
-    return tuple(signature(id, row["mistake"], row["stage"], row["checks"]) for id, row in matrix["mutants"].items())
+    return tuple(signature(id, row["mistake"], row["stage"], row["checks"]) for id, row in _matrix().items())
+
+
+@cache
+def _matrix() -> dict[str, dict]:
+    """The mutants in the matrix, if there is one."""
+    return json.loads(MATRIX.read_text(encoding="utf-8"))["mutants"] if MATRIX.is_file() else {}
 
 
 def best_match(pattern: Signature, signatures: Iterable[Signature]) -> Match | None:

@@ -23,10 +23,8 @@ from .harness.build import Build
 from .harness.hang import State
 from .harness.lab import Failed, Lab
 from .harness.speed import patience
-from .record import COSTS_NOTHING, Outcome, Record
+from .record import COSTS_NOTHING, NOT_THERE, Outcome, Record
 
-# Causes that no repetition would change.
-FINAL = ("Not written yet", "Your server does not compile", "Your client does not compile")
 WORKERS = 48  # they wait; the work is done by the kernel and the students' programs
 
 
@@ -38,27 +36,23 @@ class Choice:
     only: str = ""
     quick: bool = False
 
-    def takes(self, spec: Spec) -> bool:
-        """True for what was asked for, and for the basic checks that it needs."""
+    def of(self, specs: list[Spec]) -> set[str]:
+        """The ids of what was asked for, and of what that needs."""
+        chosen = [spec for spec in specs if self._takes(spec)]
+        needed = {spec.needs for spec in chosen}
+        return {spec.id for spec in chosen} | {spec.id for spec in specs if spec.id in needed}
+
+    def _takes(self, spec: Spec) -> bool:
         if self.stage and spec.stage != self.stage:
             return False
-        if self.only:
-            return self.names(spec) or (spec.id.endswith(".basic") and self._names_stage_of(spec))
-        return not (self.quick and spec.slow)
+        return self.names(spec) if self.only else not (self.quick and spec.slow)
 
     def names(self, spec: Spec) -> bool:
         """True if `only` is the id of this check, or has only words that name it."""
         if re.fullmatch(r"stage\d\.(server|client)\.\w+", self.only):
             return spec.id == self.only
         text = f"{spec.id} {spec.title} {spec.todo}".lower().replace("_", " ")
-        return all(word in text for word in self._words())
-
-    def _names_stage_of(self, spec: Spec) -> bool:
-        named = [word for word in self._words() if word.startswith("stage")]
-        return not named or any(word.startswith(f"stage{spec.stage}") for word in named)
-
-    def _words(self) -> list[str]:
-        return self.only.lower().replace("_", " ").split()
+        return all(word in text for word in self.only.lower().replace("_", " ").split())
 
 
 def _spec(item: pytest.Item) -> Spec:
@@ -66,9 +60,9 @@ def _spec(item: pytest.Item) -> Spec:
 
 
 def _in_order_of_work(item: pytest.Item) -> tuple:
-    """By stage and TODO, what is special to the stage before what all stages share."""
+    """By stage and TODO; what teaches most comes first: plain conversations before injected faults, sizes and tools."""
     spec = _spec(item)
-    return spec.stage, not spec.id.endswith(".basic"), spec.todo or "9", "common" in item.path.parts
+    return spec.stage, not spec.id.endswith(".basic"), spec.slow, "common" in item.path.parts, spec.todo or "9"
 
 
 class Run:
@@ -84,7 +78,8 @@ class Run:
         self.processors = threading.Semaphore(os.cpu_count() or 1)
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        items[:] = sorted((item for item in items if self.choice.takes(_spec(item))), key=_in_order_of_work)
+        chosen = self.choice.of([_spec(item) for item in items])
+        items[:] = sorted((item for item in items if _spec(item).id in chosen), key=_in_order_of_work)
         self.items = {_spec(item).id: item for item in items}
 
     @pytest.hookimpl(hookwrapper=True)
@@ -126,7 +121,7 @@ class Run:
         if missing := self._missing_need(spec):
             return Outcome("not reached", missing)
         outcome = self._judge(spec)
-        if outcome.verdict == "failed" and not spec.tool and not outcome.cause.startswith(FINAL):
+        if outcome.verdict == "failed" and not spec.tool and not outcome.cause.startswith(NOT_THERE):
             return self._repeat(spec, outcome)
         return outcome
 
@@ -161,7 +156,7 @@ class Run:
         again = self._judge(spec, traced=True)
         if again.verdict == "passed":
             return replace(first, verdict="unstable", cause=f"It failed once and passed when repeated. The first time: {first.cause}")
-        return again if again.verdict == "failed" and not again.cause.startswith(FINAL) else first
+        return again if again.verdict == "failed" and not again.cause.startswith(NOT_THERE) else first
 
     def _missing_need(self, spec: Spec) -> str:
         need = self.futures.get(spec.needs)

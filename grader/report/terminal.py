@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import textwrap
+from collections import Counter
 
 from rich.console import Console
 from rich.text import Text
 
 from ..check import STAGE_TITLES
+from ..diagnosis import kind_of
 from ..harness.wire import count, printable
 
 WIDTH, HEIGHT = 100, 24  # of one failure, at most
@@ -15,6 +17,7 @@ FEWEST_EVENTS = 4
 FIRST_EVENTS = 2  # that stay when the middle is left out
 SHOWN_FAILURES = 3
 SHOWN_ADVICE = 5
+SHOWN_REASONS = 4
 INDENT = "   "
 BAD = ("failed", "grader error", "unstable")
 _STYLES = {"title": "bold", "mark": "bold red", "cause": "", "event": "dim", "call": "dim italic", "state": "", "pattern": "bold", "foot": "cyan"}
@@ -28,24 +31,62 @@ def summary(record: dict, console: Console, *, failures: int = SHOWN_FAILURES) -
             _stage_line(stage, title, checks, console)
     _likely(record, console)
     bad = [c for c in record["checks"] if c["verdict"] in BAD]
-    for check in bad[:failures]:
+    shown = most_telling(bad, record.get("likely"))[:failures]
+    _beginning(shown, console)
+    for check in shown:
         console.print()
         failure(check, console)
-    if len(bad) > failures:
-        console.print(f"\n{len(bad) - failures} more:", style="bold")
-        for check in bad[failures:]:
-            _line(f"{INDENT}{check['id']:<34} {check['title']}", console)
+    _others([c for c in bad if c not in shown], console)
+    _not_reached(record, console)
     for found in record.get("advice", [])[:SHOWN_ADVICE]:
         advice = f"advice, no points: {found['file']}:{found['line']}: {found['text']}"
         for _style, line in _wrapped("state", printable(advice), min(console.width, WIDTH), 3):
             console.print(Text(line.removeprefix(INDENT), style="yellow"), soft_wrap=True)
 
 
+def most_telling(bad: list[dict], likely: dict | None) -> list[dict]:
+    """The failures in the order in which they are shown: those that find the likely mistake first, then
+    one of each cause, then those that fail in the same way. Otherwise the order of work stays."""
+    found_by = likely["found_by"] if likely else []
+    ordered = sorted(bad, key=lambda c: c["id"] not in found_by)
+    seen: set[str] = set()
+    first, again = [], []
+    for check in ordered:
+        kind = kind_of(check["cause"])
+        (again if kind in seen else first).append(check)
+        seen.add(kind)
+    return first + again
+
+
 def _likely(record: dict, console: Console) -> None:
     if likely := record.get("likely"):
+        lead = "This pattern of failures usually means" if likely["sure"] else "This pattern of failures may mean"
         console.print()
-        console.print(Text(f"This pattern of failures usually means: {likely['says']}", style="bold"))
+        console.print(Text(f"{lead}: {likely['says']}", style="bold"))
         console.print(Text(f"Look at {likely['look']}"))
+
+
+def _beginning(shown: list[dict], console: Console) -> None:
+    if shown and shown[0]["cause"].startswith("Not written yet"):
+        stage = shown[0]["stage"]
+        console.print(f"\nSomething is not written yet. handouts/stage{stage}.md leads through it, from TODO {stage}.1 on.")
+
+
+def _others(bad: list[dict], console: Console) -> None:
+    if bad:
+        console.print(f"\n{len(bad)} more:", style="bold")
+    for check in bad:
+        _line(f"{INDENT}{check['id']:<34} {check['cause']}", console)
+
+
+def _not_reached(record: dict, console: Console) -> None:
+    reasons = Counter(c["cause"].removeprefix("Not reached: ") for c in record["checks"] if c["verdict"] == "not reached")
+    if reasons:
+        console.print(f"\n{reasons.total()} not reached:", style="bold")
+    for reason, number in reasons.most_common(SHOWN_REASONS):
+        _line(f"{INDENT}{number:>3}  {reason}", console)
+    if len(reasons) > SHOWN_REASONS:
+        _line(f"{INDENT}     and {reasons.total() - sum(n for _, n in reasons.most_common(SHOWN_REASONS))} for other reasons", console)
 
 
 def _stage_line(stage: int, title: str, checks: list[dict], console: Console) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from grader.diagnosis import Signature, best_match, known, leave_one_out, likely
 from grader.execution import Choice
 from grader.harness.build import KIT
 from grader.selftest.corpus import apply, mutants
+from grader.report.terminal import most_telling
 from grader.session import run
 
 
@@ -57,3 +59,35 @@ def test_a_failing_submission_is_told_its_likely_mistake(tmp_path: Path) -> None
 def test_nothing_is_told_of_a_record_without_failures(record: dict) -> None:
     assert likely_mistake(record) is None
     assert (KIT / "grader" / "matrix.json").is_file()
+
+
+def test_a_program_that_is_not_there_looks_like_no_mistake(tmp_path: Path) -> None:
+    assert run(KIT, tmp_path / "starter", Choice(stage=1, quick=True))["likely"] is None
+    source = tmp_path / "work"
+    shutil.copytree(KIT / "solutions", source)
+    net = source / "stage1_echo" / "net.c"
+    net.write_text(net.read_text() + "int missing = ;\n")
+    record = run(source, tmp_path / "out", Choice(stage=1, quick=True))
+    assert record["likely"] is None and any("does not compile" in c["cause"] for c in record["checks"])
+
+
+def test_a_mistake_is_recognised_without_the_checks_that_were_left_out() -> None:
+    """Half of a mutant's failures, as if the others had not been run, still look like it."""
+    pattern = max(known(), key=lambda s: len(s.features))
+    ids = sorted({f.partition("|")[0] for f in pattern.features})
+    half = frozenset(ids[::2])
+    part = Signature("", "", pattern.stage, frozenset(f for f in pattern.features if f.partition("|")[0] in half), frozenset(ids) - half)
+    match = best_match(part, known())
+    assert match is not None and match.score == 1.0
+
+
+def test_the_failures_that_tell_most_are_shown_first() -> None:
+    bad = [{"id": "a", "cause": "Your server sent 3 bytes."}, {"id": "b", "cause": "Your server sent 4 bytes."},
+           {"id": "c", "cause": "Your server ended."}, {"id": "d", "cause": "Your server sent 5 bytes."}]
+    assert [c["id"] for c in most_telling(bad, None)] == ["a", "c", "b", "d"]
+    assert [c["id"] for c in most_telling(bad, {"found_by": ["d"]})] == ["d", "c", "a", "b"]
+
+
+def test_a_check_that_is_named_brings_only_what_it_needs(tmp_path: Path) -> None:
+    record = run(KIT / "solutions", tmp_path / "out", Choice(only="stage2.server.two_in_one"))
+    assert [c["id"] for c in record["checks"]] == ["stage2.server.basic", "stage2.server.two_in_one"]
