@@ -296,7 +296,8 @@ def test_QUIT_is_answered_with_BYE_and_nothing_follows(lab: Lab) -> None:
     """The goodbye is the last word, also while others write.
 
     alice sends bob 200 messages, and he says QUIT at the same time; this happens five times. He may get some of
-    them before BYE, and must get nothing but the end behind it; she must get 200 replies.
+    them before BYE, and must get nothing but the end behind it; she must get 200 replies, and ERR no such user when
+    she then writes to him once more.
     """
     server = lab.server()
     alice, bob = enter(lab, server, "alice", "bob")
@@ -308,6 +309,7 @@ def test_QUIT_is_answered_with_BYE_and_nothing_follows(lab: Lab) -> None:
         bob.expect_end()
         for _ in range(200):
             alice.message()
+        ask(alice, b"TO bob are you there?", b"ERR no such user")
         bob = enter(lab, server, "bob")[0]
 
 
