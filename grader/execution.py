@@ -25,6 +25,8 @@ from .harness.lab import Failed, Lab
 from .harness.speed import patience
 from .record import COSTS_NOTHING, NOT_THERE, Outcome, Record
 
+# Causes that no repetition would change: there is no program, or a tool has reported a line of it.
+CERTAIN = (*NOT_THERE, "In your server, ", "In your client, ")
 WORKERS = 48  # they wait; the work is done by the kernel and the students' programs
 
 
@@ -121,7 +123,7 @@ class Run:
         if missing := self._missing_need(spec):
             return Outcome("not reached", missing)
         outcome = self._judge(spec)
-        if outcome.verdict == "failed" and not spec.tool and not outcome.cause.startswith(NOT_THERE):
+        if outcome.verdict == "failed" and not outcome.cause.startswith(CERTAIN):
             return self._repeat(spec, outcome)
         return outcome
 
@@ -156,7 +158,7 @@ class Run:
         again = self._judge(spec, traced=True)
         if again.verdict == "passed":
             return replace(first, verdict="unstable", cause=f"It failed once and passed when repeated. The first time: {first.cause}")
-        return again if again.verdict == "failed" and not again.cause.startswith(NOT_THERE) else first
+        return again if again.verdict == "failed" and not again.cause.startswith(CERTAIN) else first
 
     def _missing_need(self, spec: Spec) -> str:
         need = self.futures.get(spec.needs)
