@@ -83,7 +83,7 @@ def _check(options: argparse.Namespace) -> int:
         return 1
     if choice.quick and not choice.only:
         again = f" STAGE={options.stage}" if options.stage else ""
-        console.print(f"\nAll of it passed. Left out: memory, races and what takes seconds. Now: make check SLOW=1{again}")
+        console.print(f"\nAll of it passed. Left out: memory, races and what takes seconds. Now:\n\n    make check SLOW=1{again}")
     return 0
 
 
@@ -133,7 +133,7 @@ def _stage_anew(submission: Path, staged: Path) -> None:
 
 def _hint(options: argparse.Namespace) -> int:
     from . import hint
-    return hint.show_next(options.check, KIT / "build" / "hints.json")
+    return hint.show_next(options.check, KIT / "build" / "hints.json", KIT / "build" / "check" / "record.json")
 
 
 def _debug(options: argparse.Namespace) -> int:

@@ -54,7 +54,7 @@ def start(id: str, source: Path, base: Path | None = None) -> int:
           f"In gdb: break {role}.c:40, continue, next, print len, backtrace; quit ends it all.\n", flush=True)
     previous = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C belongs to gdb
     try:
-        subprocess.run([*_gdb(), "-p", str(program.pid)], check=False)
+        subprocess.run(_gdb(program.pid, out), check=False)
         if not program.alive():  # it ran to its end; the check soon knows what to say
             check.join(THE_REST)
     finally:
@@ -64,11 +64,20 @@ def start(id: str, source: Path, base: Path | None = None) -> int:
     return 0
 
 
-def _gdb() -> list[str]:
-    """RELAYLAB_GDB may name another gdb, or options, for an editor or a test."""
-    return [*shlex.split(os.environ.get("RELAYLAB_GDB", "gdb -q")), "-ex", "handle SIGSTOP nostop noprint nopass",
-            "-ex", "handle SIGXCPU nostop noprint pass",  # by which a check ends a program that a tool watches
-            "-ex", "break main", "-ex", "continue"]
+def _gdb(pid: int, out: Path) -> list[str]:
+    """RELAYLAB_GDB may name another gdb, or options, for an editor or a test.
+
+    What gdb says of the place where the program halts goes to a file: that place is in the C library, whose source
+    gdb does not find, and a beginner would take that for an error. Only why it could not attach is shown.
+    """
+    log, quiet, loud = (out / name for name in ("gdb.log", "quiet.gdb", "loud.gdb"))
+    log.unlink(missing_ok=True)
+    quiet.write_text(f"set logging file {log}\nset logging redirect on\nset logging enabled on\n", encoding="utf-8")
+    loud.write_text("handle SIGSTOP nostop noprint nopass\n"
+                    "handle SIGXCPU nostop noprint pass\n"  # by which a check ends a program that a tool watches
+                    "set logging enabled off\n", encoding="utf-8")
+    return [*shlex.split(os.environ.get("RELAYLAB_GDB", "gdb -q")), "-x", str(quiet), "-ex", f"attach {pid}", "-x", str(loud),
+            "-ex", f"shell grep -hs ptrace {shlex.quote(str(log))}", "-ex", "break main", "-ex", "continue"]
 
 
 def _play(function, lab: Lab, verdict: list[str]) -> None:

@@ -135,7 +135,7 @@ class Run:
         def outcome(verdict: str, cause: str = "", failure: Failed | None = None) -> Outcome:
             state = failure.state if failure else State()
             return Outcome(verdict, cause, failure.difference if failure else None, state.pattern, state.lines,
-                           [] if verdict == "passed" else lab.event_records(), time.monotonic() - start)
+                           [] if verdict == "passed" else lab.event_records(), time.monotonic() - start, failure.kind if failure else "")
 
         try:
             self.items[spec.id].obj(lab)  # type: ignore[attr-defined]

@@ -3,35 +3,60 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
+from .check import Spec
+from .harness.wire import printable
+from .report.wrap import wrap
 from .session import all_specs, similar
 
+WIDTH = 100  # at most
 
-def show_next(id: str, memory: Path) -> int:
-    """Prints the next hint of the check; `memory` is the file that knows which were shown. Returns the exit status."""
+
+def show_next(id: str, memory: Path, record: Path) -> int:
+    """Prints the next hint of the check; `memory` is the file that knows which were shown, `record` that of the last
+    `make check`. Returns the exit status."""
     specs = {spec.id: spec for spec in all_specs()}
     if id not in specs:
         print(f'There is no check "{id}".{similar(id)} handouts/checks.md lists them all.')
         return 2
     spec = specs[id]
+    cause, hints = _last_failure(spec, record)
     shown = _read(memory)
     # The first hint stands below the failure already.
-    number = min(shown.get(id, 1) + 1, len(spec.hints))
+    number = min(shown.get(id, 1) + 1, len(hints))
     print(f"{spec.title}\n")
-    for position, hint in enumerate(spec.hints[:number], 1):
-        print(f"  hint {position}/{len(spec.hints)}  {hint}")
-    if number == len(spec.hints):
-        print(f"\nThat was the last hint. TODO {spec.todo} in handouts/stage{spec.stage}.md explains the matter."
-              if spec.todo else "\nThat was the last hint.")
+    if cause:
+        _print("  last run  ", cause)
+    for position, hint in enumerate(hints[:number], 1):
+        _print(f"  hint {position}/{len(hints)}  ", hint)
+    if number == len(hints):
+        print()
+        _print("", f"That was the last hint. TODO {spec.todo} in handouts/stage{spec.stage}.md explains the matter." if spec.todo else "That was the last hint.")
     shown[id] = number
     memory.parent.mkdir(parents=True, exist_ok=True)
     memory.write_text(json.dumps(shown, indent=1), encoding="utf-8")
     return 0
 
 
-def _read(memory: Path) -> dict[str, int]:
+def _last_failure(spec: Spec, record: Path) -> tuple[str, list[str]]:
+    """The cause for which the check failed in the last run, and the hints that fit it; else "" and the check's own."""
+    for check in _read(record).get("checks", []):
+        if check["id"] == spec.id and check["verdict"] == "failed":
+            return check["cause"], check["hints"]
+    return "", list(spec.hints)
+
+
+def _print(lead: str, text: str) -> None:
+    width = min(shutil.get_terminal_size().columns, WIDTH)
+    for line in wrap(printable(text), width - len(lead)):
+        print(lead + line)
+        lead = " " * len(lead)
+
+
+def _read(path: Path) -> dict:
     try:
-        return json.loads(memory.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}

@@ -26,7 +26,8 @@ class Outcome:
     """What one check has found.
 
     `verdict` is one of: passed, failed, not reached, grader error, unstable. `pattern` names what a
-    hanging program waits for, `state` says it thread by thread, `events` is the exchange in order.
+    hanging program waits for, `state` says it thread by thread, `events` is the exchange in order. `kind` is
+    one of failures.KINDS when the failure has hints of its own.
     """
 
     verdict: str
@@ -36,6 +37,7 @@ class Outcome:
     state: list[str] = field(default_factory=list)
     events: list[dict] = field(default_factory=list)
     seconds: float = 0.0
+    kind: str = ""
 
 
 @dataclass(slots=True)
@@ -46,17 +48,19 @@ class Record:
     submission: str
     tier: str = "none"
     checks: dict[str, dict] = field(default_factory=dict)
+    _specs: dict[str, Spec] = field(default_factory=dict)
     _started: float = field(default_factory=time.monotonic)
     _changed: bool = False
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def add(self, specs: list[Spec], rerun: str, named: Callable[[Spec], bool]) -> None:
         """Enters these checks as "not run" and writes the file. `named` tells those that were asked for."""
+        self._specs.update((spec.id, spec) for spec in specs)
         for spec in specs:
             self.checks[spec.id] = {
                 "id": spec.id, "stage": spec.stage, "title": spec.title, "lesson": spec.lesson,
                 "verdict": "not run", "points": 0.0, "max_points": spec.points, "todo": spec.todo,
-                "cause": "", "difference": None, "pattern": "", "state": [], "hints": list(spec.hints), "events": [],
+                "cause": "", "kind": "", "difference": None, "pattern": "", "state": [], "hints": list(spec.hints), "events": [],
                 "rerun": rerun + spec.id, "named": named(spec), "seconds": 0.0,
             }
         self.write()
@@ -65,7 +69,7 @@ class Record:
         """Enters the verdict of a check and writes the file. What a program said cannot steer a terminal there."""
         entry = self.checks[id]
         entry.update(asdict(outcome), cause=printable(outcome.cause), state=[printable(line) for line in outcome.state], seconds=round(outcome.seconds, 3),
-                     points=entry["max_points"] if outcome.verdict in COSTS_NOTHING else 0.0)
+                     points=entry["max_points"] if outcome.verdict in COSTS_NOTHING else 0.0, hints=self._specs[id].hints_for(outcome.kind))
         self.write()
 
     def as_dict(self) -> dict:

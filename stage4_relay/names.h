@@ -38,7 +38,8 @@ struct peer {
 struct names {
     pthread_mutex_t lock;
 
-    /* Guarded by lock. A name hangs in the list of its hash value. */
+    /* Guarded by lock. A name hangs in the list that its hash value, modulo
+     * NAMES_BUCKETS, chooses. */
     struct peer *buckets[NAMES_BUCKETS];
 };
 

@@ -39,9 +39,9 @@ struct outbox {
     /* Guarded by lock. */
     size_t start;             /* data[start] to data[end - 1] */
     size_t end;               /*     are still to be sent */
-    unsigned long long sent;  /* bytes sent since the beginning */
-    unsigned long long taken; /* bytes acknowledged, when last looked at */
-    long long stalled_since;  /* since when nothing is taken, 0 = it is */
+    unsigned long long sent;  /* bytes given to send() in all */
+    unsigned long long taken; /* of them the client's, at the last EAGAIN */
+    long long stalled_since;  /* first EAGAIN since it took any, 0 = none */
     int closed;               /* takes no more messages */
     int dead;                 /* sends nothing more either */
     char data[OUTBOX_SIZE];

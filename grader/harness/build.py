@@ -8,12 +8,10 @@ import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import pytest
-
 from . import instrument
+from .failures import COMPILE, MISSING, STAGES, Failed
 
 KIT = Path(__file__).resolve().parents[2]
-STAGES = {1: "stage1_echo", 2: "stage2_framing", 3: "stage3_threads", 4: "stage4_relay"}
 # What a student hands in; extra .c and .h files may stand beside these.
 FILES = {
     1: ("net.c", "server.c", "client.c"),
@@ -52,13 +50,13 @@ class Build:
         if role == "client" and stage == 3:
             stage = 2  # stage 3's client is stage 2's
         if not (self.source / STAGES[stage] / f"{role}.c").is_file():
-            pytest.fail(f"{STAGES[stage]}/{role}.c is missing from the submission.", pytrace=False)
+            raise Failed(f"{STAGES[stage]}/{role}.c is missing from the submission.", kind=MISSING)
         words = self._words(stage, variant, wrapped)
         path = self._programs(stage, variant) / (f"{role}.wrapped" if wrapped else role)
         if not path.is_file():
             first = next((line for line in words.splitlines() if "error" in line.lower()
                           or "undefined" in line), words.strip() or "no message")
-            pytest.fail(f"Your {role} does not compile: {first}", pytrace=False)
+            raise Failed(f"Your {role} does not compile: {first}", kind=COMPILE)
         return path
 
     def _words(self, stage: int, variant: str, wrapped: bool) -> str:

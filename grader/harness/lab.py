@@ -23,6 +23,7 @@ import pytest
 from . import hang, kernel, ports, trace
 from .build import Build
 from .deadline import DEADLINE, LONGEST_TURN
+from .failures import NO_CONNECT, NO_LISTENER, NOT_WRITTEN, SWAPPED_PORT, Failed, NotWritten
 from .instrument import Fault, Instrument
 from .peer import Peer
 from .program import Program
@@ -47,18 +48,6 @@ class Event:
     to: str = ""
     thread: int = 0  # of a call of the student's program: which thread, from 1
     where: str = ""  # of such a call: the line of the source
-
-
-class Failed(pytest.fail.Exception):
-    """The check has failed: `cause` in one sentence, and what explains it."""
-
-    def __init__(self, cause: str, difference: Difference | None = None, state: hang.State | None = None) -> None:
-        super().__init__(cause, pytrace=False)
-        self.cause, self.difference, self.state = cause, difference, state or hang.State()
-
-
-class NotWritten(Failed):
-    """The program is still a starter: it says ENOSYS."""
 
 
 @dataclass(slots=True)
@@ -117,7 +106,8 @@ class Lab:
             return not program.alive()
 
         if not self.until(listening, seconds * program.slowness) or not program.alive():
-            self.fail(cause or f"Your server does not listen on {where[0]} port {where[1]}.{self._swapped(where)}")
+            elsewhere = self._swapped(where)
+            self.fail_with(SWAPPED_PORT if elsewhere else NO_LISTENER, f"Your server does not listen on {where[0]} port {where[1]}.{elsewhere}", cause)
 
     def _swapped(self, where: tuple[str, int]) -> str:
         swapped = socket.htons(where[1])
@@ -230,7 +220,7 @@ class Lab:
 
         self.until(arrived, seconds)
         if not found:
-            self.fail(cause or "Your client did not connect to the host and port that it was given.")
+            self.fail_with(NO_CONNECT, "Your client did not connect to the host and port that it was given.", cause)
         return self._peer(found[0], name, self.programs[-1])
 
     def _peer(self, sock: socket.socket, name: str, program: Program) -> Peer:
@@ -299,12 +289,16 @@ class Lab:
         """What happens from now on is no part of the check any more."""
         self.silent_from = time.monotonic() - self.started
 
-    def require(self, condition: object, cause: str) -> None:
+    def require(self, condition: object, cause: str, *, kind: str = "") -> None:
         """Fails the check with `cause` unless the condition holds."""
         if not condition:
-            self.fail(cause)
+            self.fail(cause, kind=kind)
 
-    def fail(self, cause: str, difference: Difference | None = None) -> NoReturn:
+    def fail_with(self, kind: str, cause: str, own: str = "") -> NoReturn:
+        """Ends the check with a failure of this kind. A check with words of its own for it has hints of its own, too."""
+        self.fail(own or cause, kind="" if own else kind)
+
+    def fail(self, cause: str, difference: Difference | None = None, *, kind: str = "") -> NoReturn:
         """Ends the check as failed. A program that died is named first: it explains the rest."""
         hung = self.timed_out
         self.pump()
@@ -312,14 +306,16 @@ class Lab:
             self._until_done()
         for program in self.programs:
             if program.not_written():
-                raise NotWritten(f"Not written yet: {program.not_written()}")
+                raise NotWritten(f"Not written yet: {program.not_written()}", kind=NOT_WRITTEN)
         died = ""
         for program in self.programs:
             death = program.unexpected_end()
+            if death:
+                kind = program.kind_of_end()
             if death and death not in cause:
                 died += f"{death} "
         state = self._explained(hang.describe, hang.State()) if hung and not died else hang.State()
-        raise Failed(f"{died}{cause}".strip(), difference, state)
+        raise Failed(f"{died}{cause}".strip(), difference, state, kind)
 
     def _explained(self, explain: Callable[[Lab], T], otherwise: T) -> T:
         """What `explain` finds out. It looks at what the student's program can write, so whatever goes wrong in

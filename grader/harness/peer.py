@@ -10,17 +10,20 @@ import selectors
 import socket
 import struct
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from . import kernel
 from .deadline import DEADLINE
-from .wire import Decoder, compare, encode, show
+from .failures import NOT_CLOSED, SURPLUS
+from .wire import BODY_MAX, END, Decoder, compare, count, encode, first_difference, message_end, quote
 
 if TYPE_CHECKING:
     from .lab import Lab
 
 READ_CAP = 64 << 20
 SPOKEN_KEPT = 16384
+LONGEST_MESSAGE = 2 * BODY_MAX + len(END)  # on the wire
+REST_SECONDS = 0.2  # for the rest of a message that is wrong already, so that the whole of it can be shown
 
 
 class Peer:
@@ -33,6 +36,7 @@ class Peer:
         self.sent = 0  # bytes handed to the kernel
         self.spoken = bytearray()  # the latest of them
         self.ended = ""  # "closed" or "reset" once the other side has
+        self._due = b""  # the bytes that were expected last and have come
         self._messages: list[bytes] = []
         self._decoder = Decoder()
         self._local, self._remote = sock.getsockname(), sock.getpeername()
@@ -201,10 +205,31 @@ class Peer:
         assert not self._messages, "messages that were decoded must be expected first"
         self._wait(lambda: len(self.received) >= len(data) or self.ended
                    or not data.startswith(bytes(self.received)), self._time(seconds))
-        got = bytes(self.received[: len(data)])
-        if got != data:
-            self.lab.fail(cause or self._difference(got, data), compare(got, data) if got else None)
+        if not self.received.startswith(data):
+            self._fail_different(self._all_of_it(data), data, cause)
+        self._due = data
         del self.received[: len(data)]
+
+    def _fail_different(self, got: bytes, expected: bytes, own: str) -> NoReturn:
+        difference = compare(got, expected) if got else None
+        before = got[: -len(expected)] if len(expected) > len(END) and got.endswith(expected) else b""
+        if before and not own:
+            self.lab.fail(f"{self.other.capitalize()} sent {quote(before)} to {self.name} before {quote(expected)}, which nobody asked for.",
+                          difference, kind=SURPLUS)
+        self.lab.fail(own or self._difference(got, expected), difference)
+
+    def _all_of_it(self, expected: bytes) -> bytes:
+        """What has come instead: in stage 1 all of it, later whole messages, up to a DONE."""
+        def got() -> bytes:
+            return bytes(self.received[: len(expected) + LONGEST_MESSAGE])
+
+        if self.lab.stage == 1 or expected.startswith(got()):
+            return bytes(self.received)
+        hung = self.lab.timed_out
+        self.lab.until(lambda: self.ended or message_end(got(), first_difference(got(), expected)), REST_SECONDS)
+        self.lab.timed_out = hung  # the rest explains only; whether the program hangs was known before
+        last = max(first_difference(got(), expected), min(len(expected), len(got())) - 1)
+        return got()[: message_end(got(), last) or len(expected)]
 
     def expect_message(self, *bodies: bytes, cause: str = "", seconds: float | None = None) -> None:
         """Exactly these messages come next."""
@@ -212,6 +237,7 @@ class Peer:
             got = self.message(seconds=seconds, cause=cause, wanted=body)
             if got != body:
                 self.lab.fail(cause or self._difference(got, body, "the message "), compare(got, body))
+            self._due = encode(body)
 
     def message(self, *, cause: str = "", seconds: float | None = None, wanted: bytes | None = None) -> bytes:
         """The next message, whatever it is."""
@@ -226,14 +252,23 @@ class Peer:
             self.lab.fail(cause or self._silence(wanted))
         return self._messages.pop(0)
 
+    def require_nothing_more(self) -> None:
+        """Nothing has come behind what was expected; for when the program has ended."""
+        self.lab.pump()
+        if extra := self._unexpected():
+            self.lab.fail_with(SURPLUS, self._surplus(extra))
+
+    def _unexpected(self) -> bytes:
+        return b"".join(map(encode, self._messages)) + self._decoder.partial + bytes(self.received)
+
     def expect_end(self, cause: str = "", seconds: float | None = None, *, nothing_more: bool = True) -> None:
         """The program ends this connection, having sent nothing more."""
         self._wait(lambda: self.ended, self._time(seconds))
         if not self.ended:
-            self.lab.fail(cause or f"{self.other.capitalize()} did not close the connection to {self.name}.")
-        extra = b"".join(map(encode, self._messages)) + self._decoder.partial + bytes(self.received)
+            self.lab.fail_with(NOT_CLOSED, f"{self.other.capitalize()} did not close the connection to {self.name}.", cause)
+        extra = self._unexpected()
         if nothing_more and extra:
-            self.lab.fail(cause or f"{self.other.capitalize()} sent {show(extra)} to {self.name}, which the contract does not ask for.")
+            self.lab.fail_with(SURPLUS, self._surplus(extra), cause)
 
     def _wait(self, condition: Callable[[], object], seconds: float) -> bool:
         """Waits for what the program should do for this peer. A hang is explained by the peer that waits in vain, and by no other."""
@@ -246,11 +281,17 @@ class Peer:
         slowness = max((p.slowness for p in self.lab.programs), default=1.0)
         return (seconds or DEADLINE) * slowness
 
+    def _surplus(self, extra: bytes) -> str:
+        who, due = self.other.capitalize(), self._due
+        if not due:
+            return f"{who} sent {quote(extra)} to {self.name}, which nobody asked for."
+        return f"{who} sent {len(due) + len(extra)} bytes to {self.name} where {len(due)} {'was' if len(due) == 1 else 'were'} due: behind {quote(due)} came {quote(extra)}."
+
     def _silence(self, wanted: bytes | None) -> str:
-        expected = f" instead of the message {show(wanted)}" if wanted is not None else ""
+        expected = f" instead of the message {quote(wanted)}" if wanted is not None else ""
         partial = self._decoder.partial
         if partial:
-            return f"{self.other.capitalize()} sent {show(partial)} without the end of a message{expected}."
+            return f"{self.other.capitalize()} sent {quote(partial)} without the end of a message{expected}."
         if self.ended:
             return f"{self.other.capitalize()} {self.ended} the connection to {self.name}{expected}."
         return f"{self.other.capitalize()} sent nothing to {self.name}{expected}."
@@ -258,13 +299,13 @@ class Peer:
     def _difference(self, got: bytes, expected: bytes, what: str = "") -> str:
         who = self.other.capitalize()
         if not got and self.ended:
-            return f"{who} {self.ended} the connection to {self.name} instead of sending {show(expected)}."
+            return f"{who} {self.ended} the connection to {self.name} instead of sending {quote(expected)}."
         if not got and not what:
-            return f"{who} sent nothing to {self.name} instead of {show(expected)}."
+            return f"{who} sent nothing to {self.name} instead of {quote(expected)}."
         if expected.startswith(got) and not self.ended:
-            return f"{who} sent only {what}{show(got)} to {self.name}, {len(got)} bytes of {len(expected)}."
-        sizes = f" ({len(got)} bytes instead of {len(expected)})" if len(got) != len(expected) else ""
-        return f"{who} sent {what}{show(got)} to {self.name} instead of {show(expected)}{sizes}."
+            return f"{who} sent only {what}{quote(got)} to {self.name}, {count(len(got))} of {len(expected)}."
+        sizes = f" ({count(len(got))} instead of {len(expected)})" if len(got) != len(expected) else ""
+        return f"{who} sent {what}{quote(got)} to {self.name} instead of {quote(expected)}{sizes}."
 
     # -- leaving ----------------------------------------------------------------
 

@@ -12,12 +12,13 @@ import signal
 import subprocess
 import termios
 import tty
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from . import kernel
 from .deadline import DEADLINE
+from .failures import CRASH, ENDED, EXIT_STATUS, NO_NEWLINE, SIGPIPE, STAGES, STAYS, UNPRINTED
 from .instrument import VARIABLE, Instrument
-from .wire import show
+from .wire import quote
 
 if TYPE_CHECKING:
     from .lab import Lab
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 OUTPUT_CAP = 4 << 20  # bytes kept of a program's output; what follows is read and dropped
 _ANSI = re.compile(rb"\x1b\[[0-9;?]*[A-Za-z]")
 _PROMPT = re.compile(rb"(?:[\w-]{0,31}[>$#%?]+ ?)*")
+LONGEST_WORDS = 100  # characters of a line on stderr that are repeated in a cause
+_CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE)
 _ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "TERM": "dumb"}
 
 
@@ -175,9 +178,20 @@ class Program:
             return False
 
         if not self.lab.until(found, (seconds or DEADLINE) * self.slowness):
-            got = bytes(self.output).split(b"\n")[self._line_position:]
-            shown = ", ".join(show(line) for line in got[:3] if line) or "nothing more"
-            self.lab.fail(cause or f"Your {self.role} did not print the line {show(expected)} on stdout; it printed {shown}.")
+            self._fail_unprinted(expected, cause)
+
+    def _fail_unprinted(self, expected: bytes, own: str) -> NoReturn:
+        *lines, rest = bytes(self.output).split(b"\n")[self._line_position:] or [b""]
+        line = quote(expected)
+        if line_matches(rest, expected):
+            self.lab.fail_with(NO_NEWLINE, f"Your {self.role} printed {line} without the newline that ends the line.", own)
+        if not any(lines) and not rest:
+            more = "more " if self.output else ""
+            kind = "" if self.output else UNPRINTED
+            self.lab.fail_with(kind, f"Nothing {more}arrived on stdout, where your {self.role} should print the line {line}: "
+                               "does it end with \\n, and is it flushed?", own)
+        shown = ", ".join(quote(got, 40) for got in [*lines, rest][:3] if got)
+        self.lab.fail(own or f"Your {self.role} did not print the line {line} on stdout; it printed {shown}.")
 
     def count_line(self, expected: bytes) -> int:
         """How many lines of stdout so far are `expected`."""
@@ -192,18 +206,23 @@ class Program:
     def alive(self) -> bool:
         return self.process.poll() is None
 
+    def until_ended(self) -> bool:
+        """Waits until the program has ended; false if it has not in time."""
+        return self.lab.until(lambda: not self.alive(), DEADLINE * self.slowness)
+
     def expect_exit(self, status: int | tuple[int, ...], seconds: float | None = None, cause: str = "") -> None:
         """The program ends by itself with this exit status (or one of these)."""
         allowed = status if isinstance(status, tuple) else (status,)
         self.may_end = True
         if not self.lab.until(lambda: not self.alive(), (seconds or DEADLINE) * self.slowness):
-            self.lab.fail(cause or f"Your {self.role} did not end.")
+            self.lab.fail_with(STAYS, f"Your {self.role} did not end.", cause)
         self.lab.until(lambda: not self._open, 1)
         code = self.process.returncode
         self.lab.log(f"your {self.role}", f"ended: {_status(code)}")
         if code not in allowed:
             wanted = " or ".join(map(str, allowed))
-            self.lab.fail(cause or f"Your {self.role} ended with {_status(code)}; the contract asks for exit status {wanted}.")
+            words = f"Your {self.role} ended with {_status(code)} where {wanted} was due{self._last_words()}."
+            self.lab.fail_with(EXIT_STATUS, words if code >= 0 else "", cause)  # of a signal it is said how it died
 
     def expect_error(self, *words: str) -> None:
         """stderr has a line with all these words, whatever their case."""
@@ -212,7 +231,7 @@ class Program:
 
         if not self.lab.until(found, 1):
             wanted = " and ".join(f'"{w}"' for w in words) or "an error"
-            got = show(bytes(self.errors)) if self.errors else "nothing"
+            got = quote(bytes(self.errors)) if self.errors else "nothing"
             self.lab.fail(f"Your {self.role} should print a line with {wanted} on stderr; it printed {got}.")
 
     def error_lines(self) -> list[str]:
@@ -234,11 +253,28 @@ class Program:
         if code is None or self.ended_by_us:
             return ""
         if code < 0:
-            return f"Your {self.role} was ended by {_status(code)}."
+            return f"Your {self.role} was ended by {_status(code)}.{self._where_it_crashed(code)}"
         if not self.may_end:
-            said = f'; it said "{self.error_lines()[-1]}"' if self.error_lines() else ""
-            return f"Your {self.role} ended by itself with {_status(code)}{said}."
+            return f"Your {self.role} ended by itself with {_status(code)}{self._last_words()}."
         return ""
+
+    def kind_of_end(self) -> str:
+        """The kind of failure that an unexpected end is; see failures.KINDS."""
+        code = self.process.returncode
+        if code >= 0:
+            return ENDED
+        return CRASH if -code in _CRASHES else SIGPIPE if -code == signal.SIGPIPE else ""
+
+    def _last_words(self) -> str:
+        lines = self.error_lines()
+        return f'; it said "{lines[-1][:LONGEST_WORDS]}"' if lines else ""
+
+    def _where_it_crashed(self, code: int) -> str:
+        """The commands that tell the line, for a crash that a sanitizer sees."""
+        if -code not in (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS):
+            return ""
+        stage = 2 if (self.lab.stage, self.role) == (3, "client") else self.lab.stage
+        return f" `make SAN=asan stage{stage}`, then run `build/asan/{STAGES[stage]}/{self.role}` by hand and do the same: it names the line."
 
     # -- handling the process ---------------------------------------------------
 
@@ -306,7 +342,7 @@ def _status(code: int) -> str:
     if code >= 0:
         return f"exit status {code}"
     words = {
-        signal.SIGSEGV: "SIGSEGV (it used memory that is not its own; built with `make SAN=asan` it names the line)",
+        signal.SIGSEGV: "SIGSEGV (it used memory that is not its own)",
         signal.SIGABRT: "SIGABRT (the C library found broken memory, or abort() was called)",
         signal.SIGPIPE: "SIGPIPE (it sent to a connection that the other side had closed)",
         signal.SIGFPE: "SIGFPE (an impossible calculation, such as a division by zero)",

@@ -78,6 +78,15 @@ def show(data: bytes, limit: int = 64) -> str:
     return '"' + "".join(names.get(c) or (c if c.isprintable() else _escape(ord(c))) for c in text) + '"'
 
 
+def quote(data: bytes, columns: int = 56) -> str:
+    """`data` for a sentence: quoted as by `show`, and cut in the middle so that it takes about so many columns."""
+    for limit in (64, 48, 32, 24, 16, 8):
+        shown = show(data, limit)
+        if len(shown) <= columns:
+            break
+    return shown
+
+
 def _escape(code: int) -> str:
     # A byte that is no part of a letter stands as 0xDC00 and its value (PEP 383).
     return f"\\x{code - 0xDC00 if 0xDC80 <= code <= 0xDCFF else code:02x}"
@@ -110,9 +119,23 @@ class Difference:
     byte: int
 
 
+def message_end(stream: bytes, at: int) -> int:
+    """The place behind the message that byte number `at` of the stream belongs to; 0 if its DONE has not come."""
+    decoder = Decoder()
+    for place in range(len(stream)):
+        if decoder.feed(stream[place : place + 1]) and place >= at:
+            return place + 1
+    return 0
+
+
+def first_difference(got: bytes, expected: bytes) -> int:
+    """The place of the first byte in which they differ, or where the shorter one ends."""
+    return next((i for i, (a, b) in enumerate(zip(got, expected)) if a != b), min(len(got), len(expected)))
+
+
 def compare(got: bytes, expected: bytes) -> Difference:
     """Shows both around the first byte in which they differ."""
-    at = next((i for i, (a, b) in enumerate(zip(got, expected)) if a != b), min(len(got), len(expected)))
+    at = first_difference(got, expected)
     for window in WINDOWS:
         start = max(0, at - window)
         lead = "... " if start else ""
@@ -125,4 +148,4 @@ def compare(got: bytes, expected: bytes) -> Difference:
 
 def _cut(data: bytes, start: int, end: int) -> str:
     left = len(data) - end
-    return show(data[start:end], len(data)) + (f" ... {count(left)}" if left > 0 else "")
+    return show(data[start:end], len(data)) + (f" and {left} more" if left > 0 else "")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections import Counter
 
 from rich.console import Console
@@ -11,6 +10,7 @@ from rich.text import Text
 from ..check import STAGE_TITLES
 from ..diagnosis import kind_of
 from ..harness.wire import count, printable
+from .wrap import wrap
 
 WIDTH, HEIGHT = 100, 24  # of one failure, at most
 FEWEST_EVENTS = 4
@@ -148,8 +148,7 @@ def _title(check: dict, width: int) -> str:
 
 
 def _wrapped(style: str, text: str, width: int, most: int) -> list[tuple[str, str]]:
-    lines = textwrap.wrap(text, width - len(INDENT), max_lines=most, placeholder=" ...", break_on_hyphens=False)
-    return [(style, INDENT + line) for line in lines]
+    return [(style, INDENT + line) for line in wrap(text, width - len(INDENT), most)]
 
 
 def _comparison(difference: dict | None) -> list[tuple[str, str]]:
@@ -165,7 +164,7 @@ def _foot(check: dict, width: int) -> list[tuple[str, str]]:
     lines = []
     if check["hints"]:
         lead = f"hint 1/{len(check['hints'])}  "
-        wrapped = textwrap.wrap(check["hints"][0], width - len(INDENT) - len(lead), max_lines=2, placeholder=" ...")
+        wrapped = wrap(check["hints"][0], width - len(INDENT) - len(lead), 2)
         lines += [("foot", INDENT + (lead if not i else " " * len(lead)) + text) for i, text in enumerate(wrapped)]
     lines.append(("foot", f"{INDENT}again     {check['rerun']}"))
     if check["rerun"].startswith("make check"):

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from grader.check import check
 from grader.checks.common.workload import LEFT_SECONDS, converse, end_conversation
 from grader.harness import kernel
+from grader.harness.failures import CRASH, ENDED
 from grader.harness.instrument import fail, late_threads, parked_close
 from grader.harness.lab import Lab
 from grader.harness.peer import Peer
@@ -22,7 +23,7 @@ def still_served(lab: Lab, peer: Peer) -> None:
     peer.expect_message(b"ERR bad command" if lab.stage == 4 else b"still here?")
 
 
-@check("server.aborted_client", points={2: 0.25, 3: 0.25, 4: 0.25}, todo={2: "2.6", 3: "3.3", 4: "4.6"}, hints=(
+@check("server.aborted_client", points={2: 0.25, 3: 0.25, 4: 0.25}, todo={2: "2.6", 3: "3.3", 4: "4.6"}, about=(ENDED,), hints=(
     "accept() can fail because of one client, who was gone before it was accepted (ECONNABORTED). Is that the server's end?",
     "Which failures of accept() concern one client, and which mean that the listening socket is useless?",
     "After ECONNABORTED, simply call accept() again.",
@@ -39,7 +40,7 @@ def test_a_client_that_is_gone_before_accept_does_not_end_the_server(lab: Lab) -
     lab.require_met(server, fault)
 
 
-@check("server.no_descriptor", points={3: 0.25, 4: 0.25}, todo={3: "3.3", 4: "4.6"}, hints=(
+@check("server.no_descriptor", points={3: 0.25, 4: 0.25}, todo={3: "3.3", 4: "4.6"}, about=(ENDED,), hints=(
     "accept() fails with EMFILE while the client still waits in the queue: what happens if you call it again at once?",
     "A server without a free descriptor waits a little, lets the others talk, and then tries again.",
     "Wait for a tenth of a second in a call that sleeps, poll() without descriptors for example, and go back to accept().",
@@ -67,7 +68,7 @@ def test_an_accept_that_fails_does_not_end_the_server(lab: Lab) -> None:
     end_conversation(converse(lab, server, "carol"))
 
 
-@check("server.out_of_descriptors", points={3: 1, 4: 0.25}, todo={3: "3.3", 4: "4.6"}, slow=True, hints=(
+@check("server.out_of_descriptors", points={3: 1, 4: 0.25}, todo={3: "3.3", 4: "4.6"}, slow=True, about=(ENDED,), hints=(
     "accept() fails with EMFILE while the client still waits in the queue: what happens if you call it again at once?",
     "A failing accept() is no reason to end the server. What may it do until a descriptor is free?",
     "Wait a little, a tenth of a second perhaps, in a call that sleeps; then try again.",
@@ -101,7 +102,7 @@ def test_without_free_descriptors_the_server_waits_and_recovers(lab: Lab) -> Non
     end_conversation(converse(lab, server, "bob"))
 
 
-@check("server.no_thread", points={3: 0.5, 4: 0.25}, todo={3: "3.3", 4: "4.6"}, hints=(
+@check("server.no_thread", points={3: 0.5, 4: 0.25}, todo={3: "3.3", 4: "4.6"}, about=(ENDED,), hints=(
     "What does pthread_create() return when there can be no more threads? It does not set errno.",
     "The client whose thread could not be made is connected already. What becomes of its descriptor?",
     "Close that one connection, free what was made for it, and take the next client.",
@@ -130,7 +131,7 @@ def test_a_thread_that_cannot_be_made_costs_one_client(lab: Lab) -> None:
     still_served(lab, steady)
 
 
-@check("server.no_memory", points={3: 0.25, 4: 0.25}, todo={3: "3.3", 4: "4.6"}, hints=(
+@check("server.no_memory", points={3: 0.25, 4: 0.25}, todo={3: "3.3", 4: "4.6"}, about=(CRASH, ENDED), hints=(
     "malloc() can return NULL. What does your program do with that pointer?",
     "The client for whom there is no memory can be refused; the others know nothing of it.",
     "Look at the result of every allocation. On NULL give back what this client has already got, close it, take the next.",

@@ -7,18 +7,19 @@ from grader.harness.lab import Lab
 from grader.harness.wire import encode
 
 
-def basic_hints(by_hand: str) -> tuple[str, ...]:
-    """The three hints of a basic check, with the way to try it by hand."""
+def basic_hints(first: str, by_hand: str) -> tuple[str, ...]:
+    """The three hints of a basic check: the steps of the program, the way to try it by hand, the results of the calls."""
     return (
-        "Read the lines above from the top: which is the first that is wrong, and what should follow the last?",
+        first,
         f"Try it by hand, as the handout shows: {by_hand}.",
-        "Does each call succeed? Print its result and strerror(errno) where it fails; `make SAN=asan` names the line of a crash.",
+        "Does each call succeed? Print its result and strerror(errno) where it fails.",
     )
 
 
 @check("server.basic", points={1: 0.5, 2: 0.25, 3: 1, 4: 0.5},
        todo={1: "1.5", 2: "2.6", 3: "3.2", 4: "4.7"},
-       hints=basic_hints("./server 5001, and in another terminal a message piped to nc -N 127.0.0.1 5001"))
+       hints=basic_hints("socket, bind, listen, accept, recv, send: which of these calls comes last in your server, and what did it return?",
+                         "`./server 5001`, and in another terminal a message piped to `nc -N 127.0.0.1 5001`"))
 def test_the_server_answers_one_message(lab: Lab) -> None:
     """A server waits for a client, receives what it sends, and answers.
 
@@ -42,7 +43,8 @@ def test_the_server_answers_one_message(lab: Lab) -> None:
 
 
 @check("client.basic", points={1: 0.5, 2: 0.25, 4: 0.5}, todo={1: "1.8", 2: "2.7", 4: "4.8"},
-       hints=basic_hints("nc -l 127.0.0.1 5001, and the client in another terminal"))
+       hints=basic_hints("socket, connect, send, recv, print: which of these steps comes last in your client, and what did its call return?",
+                         "`nc -l 127.0.0.1 5001`, and the client in another terminal"))
 def test_the_client_sends_one_message_and_prints_the_reply(lab: Lab) -> None:
     """A client connects, says something, and shows what comes back.
 
@@ -55,7 +57,7 @@ def test_the_client_sends_one_message_and_prints_the_reply(lab: Lab) -> None:
         peer = lab.accept(listener)
         peer.expect(b"hello")
         peer.send(b"world")
-        peer.half_close()  # the server of the contract answers and closes
+        peer.half_close()  # a server of stage 1 answers and closes
         client.expect_line(b"reply: world")
     elif lab.stage == 4:
         client = lab.client(listener, "alice")

@@ -10,6 +10,7 @@ import socket
 from grader.check import check
 from grader.checks.common.workload import converse, end_conversation, first_arguments
 from grader.harness import ports
+from grader.harness.failures import ENDED, EXIT_STATUS, UNPRINTED
 from grader.harness.instrument import Fault, fail, interrupt, moved_port, short
 from grader.harness.lab import Lab
 from grader.harness.peer import Peer
@@ -81,7 +82,7 @@ def test_recv_may_return_any_part_of_what_was_sent_to_the_server(lab: Lab) -> No
         _serve(lab, short("recv", *sizes))
 
 
-@check("client.short_recv", points={2: 0.25, 4: 0.25}, todo={2: "2.4", 4: "4.8"}, hints=SHORT_RECV_HINTS)
+@check("client.short_recv", points={2: 0.25, 4: 0.25}, todo={2: "2.4", 4: "4.8"}, about=(UNPRINTED,), hints=SHORT_RECV_HINTS)
 def test_recv_may_return_any_part_of_what_was_sent_to_the_client(lab: Lab) -> None:
     """The client is a receiver, too: each recv() brings one byte, or three, or a few.
 
@@ -124,7 +125,7 @@ EINTR_HINTS = (
 )
 
 
-@check("server.interrupted", points={2: 0.75, 3: 0.25, 4: 0.5}, todo={2: "2.1", 3: "3.1", 4: "4.5"}, hints=EINTR_HINTS)
+@check("server.interrupted", points={2: 0.75, 3: 0.25, 4: 0.5}, todo={2: "2.1", 3: "3.1", 4: "4.5"}, about=(ENDED,), hints=EINTR_HINTS)
 def test_an_interrupted_call_of_the_server_is_made_again(lab: Lab) -> None:
     """A signal is no error. The first call of each kind, and then every third, is interrupted here.
 
@@ -135,7 +136,7 @@ def test_an_interrupted_call_of_the_server_is_made_again(lab: Lab) -> None:
     _serve(lab, *map(interrupt, ("accept", "recv", "send", "poll")))
 
 
-@check("client.interrupted", points={2: 0.5, 4: 0.25}, todo={2: "2.7", 4: "4.8"}, hints=EINTR_HINTS)
+@check("client.interrupted", points={2: 0.5, 4: 0.25}, todo={2: "2.7", 4: "4.8"}, about=(EXIT_STATUS, UNPRINTED), hints=EINTR_HINTS)
 def test_an_interrupted_call_of_the_client_is_made_again(lab: Lab) -> None:
     """Resizing a terminal's window is enough to interrupt a call. An interrupted connect() goes on by itself.
 

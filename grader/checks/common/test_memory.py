@@ -10,6 +10,7 @@ import pytest
 from grader.check import check
 from grader.checks.common import workload
 from grader.harness import memory
+from grader.harness.failures import CRASH
 from grader.harness.instrument import slow_unlock
 from grader.harness.lab import Failed, Lab
 
@@ -38,7 +39,7 @@ def rehearse(lab: Lab, play: Callable[[Lab], object]) -> None:
 
 
 @check("server.memory", points={1: 0.5, 2: 0.5, 3: 1.25, 4: 0.75},
-       todo={1: "1.5", 2: "2.6", 3: "3.2", 4: "4.1"}, hints=MEMORY_HINTS, tool=True)
+       todo={1: "1.5", 2: "2.6", 3: "3.2", 4: "4.1"}, about=(CRASH,), hints=MEMORY_HINTS, tool=True)
 def test_the_server_uses_only_its_own_memory_and_gives_it_back(lab: Lab) -> None:
     """valgrind watches each access of the server while clients come, talk and vanish.
 
@@ -55,7 +56,7 @@ def test_the_server_uses_only_its_own_memory_and_gives_it_back(lab: Lab) -> None
 
 
 @check("client.memory", points={1: 0.5, 2: 0.5, 4: 0.5}, todo={1: "1.8", 2: "2.7", 4: "4.8"},
-       hints=MEMORY_HINTS, tool=True)
+       about=(CRASH,), hints=MEMORY_HINTS, tool=True)
 def test_the_client_uses_only_its_own_memory_and_gives_it_back(lab: Lab) -> None:
     """valgrind watches each access of the client in a whole conversation.
 
@@ -104,7 +105,7 @@ BOUNDS_HINTS = (
 )
 
 
-@check("server.bounds", points={1: 0.5, 2: 0.5, 3: 0.5, 4: 0.5}, todo={1: "1.5", 2: "2.3", 3: "3.2", 4: "4.2"}, hints=BOUNDS_HINTS, tool=True)
+@check("server.bounds", points={1: 0.5, 2: 0.5, 3: 0.5, 4: 0.5}, todo={1: "1.5", 2: "2.3", 3: "3.2", 4: "4.2"}, about=(CRASH,), hints=BOUNDS_HINTS, tool=True)
 def test_the_server_stays_within_its_memory_at_every_size(lab: Lab) -> None:
     """AddressSanitizer watches the arrays, which valgrind cannot, with messages of every size around the limits.
 
@@ -117,7 +118,7 @@ def test_the_server_stays_within_its_memory_at_every_size(lab: Lab) -> None:
     watched(lab, lambda: workload.serve_sizes(lab, server))
 
 
-@check("client.bounds", points={1: 0.25, 2: 0.25, 4: 0.25}, todo={1: "1.8", 2: "2.7", 4: "4.8"}, hints=BOUNDS_HINTS, tool=True)
+@check("client.bounds", points={1: 0.25, 2: 0.25, 4: 0.25}, todo={1: "1.8", 2: "2.7", 4: "4.8"}, about=(CRASH,), hints=BOUNDS_HINTS, tool=True)
 def test_the_client_stays_within_its_memory_at_every_size(lab: Lab) -> None:
     """AddressSanitizer watches the arrays, with lines and replies of every size around the limits.
 

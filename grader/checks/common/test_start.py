@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from grader.check import check
 from grader.harness import ports
+from grader.harness.failures import ENDED, NO_LISTENER
 from grader.harness.lab import Lab
 
 USAGE_HINTS = (
@@ -116,7 +117,7 @@ def test_the_client_says_so_when_nobody_listens(lab: Lab) -> None:
                 "When nobody listens, your client should name on stderr what failed and why (client: connect: Connection refused).")
 
 
-@check("server.restart", points={1: 0.5, 2: 0.25, 3: 0.5, 4: 0.25}, todo={1: "1.2", 2: "2.6", 3: "3.1", 4: "4.6"}, hints=(
+@check("server.restart", points={1: 0.5, 2: 0.25, 3: 0.5, 4: 0.25}, todo={1: "1.2", 2: "2.6", 3: "3.1", 4: "4.6"}, about=(ENDED, NO_LISTENER), hints=(
     "The old connection stays in TIME_WAIT for a minute. What does bind() say to that?",
     "A socket option tells bind() not to mind such connections. Which one, and when must it be set?",
     "SO_REUSEADDR must be set to 1, and before bind().",

@@ -6,7 +6,7 @@ from grader.harness import kernel
 from grader.harness.lab import Lab
 from grader.harness.peer import Peer
 from grader.harness.program import Program
-from grader.harness.wire import encode, show
+from grader.harness.wire import encode, quote, show
 
 
 LEFT_SECONDS = 2.0  # contract: nothing of a client is left 2 seconds after it has gone
@@ -35,7 +35,7 @@ def converse(lab: Lab, server: Program, name: str = "alice") -> Peer:
         for text in (b"hello", b"", b"I am DONE", b"back\\slash", b"long " * 60):
             peer.send_message(b"TO " + me + b" " + text)
             got = sorted(peer.message() for _ in range(2))
-            lab.require(got == [b"FROM " + me + b" " + text, b"OK"], f"{name} wrote to herself and got {got}.")
+            lab.require(got == [b"FROM " + me + b" " + text, b"OK"], f"{name} wrote to herself and got {' and '.join(map(quote, got))}.")
         peer.send_message(b"TO nobody x", b"WHO")
         peer.expect_message(b"ERR no such user")
         listed = peer.message()

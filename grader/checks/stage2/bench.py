@@ -44,6 +44,8 @@ def say_goodbye(client: Program, peer: Peer) -> None:
     peer.expect(encode(b"QUIT"))
     peer.send_message(b"BYE")
     peer.half_close()
+    if client.until_ended():
+        peer.require_nothing_more()  # what came too much explains a wrong status
     client.expect_exit(0)
     peer.expect_end()
 

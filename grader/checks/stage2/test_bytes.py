@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from grader.check import check
 from grader.checks.stage2.bench import echo, echo_together, text
+from grader.harness.failures import CRASH, UNPRINTED
 from grader.harness.lab import Lab
 
 
@@ -38,7 +39,7 @@ def test_a_zero_byte_does_not_end_a_message(lab: Lab) -> None:
     echo_together(server, peer, b"one\0", b"\0two", b"three")
 
 
-@check("server.percent_signs", points={2: 0.25}, todo="2.6", hints=(
+@check("server.percent_signs", points={2: 0.25}, todo="2.6", about=(CRASH,), hints=(
     "What does printf() do when the text of a client is its first argument?",
     "The format of printf() is yours, never the client's.",
     'Print a body with a format such as "%.*s", or with fwrite().'))
@@ -72,7 +73,7 @@ def test_nothing_of_a_long_message_stays_in_a_short_one(lab: Lab) -> None:
         server.expect_line(b"received: " + body)
 
 
-@check("server.many_messages", points={2: 0.25}, todo="2.6", hints=(
+@check("server.many_messages", points={2: 0.25}, todo="2.6", about=(CRASH,), hints=(
     "Something in your server is used up with each message. A buffer, perhaps?",
     "Does a position in a buffer only grow, or does it also go back?",
     "After each answer, the state for the next message must be as it was for the first."))
@@ -86,7 +87,7 @@ def test_one_connection_carries_many_messages(lab: Lab) -> None:
     echo(peer, *(text(50 * (i % 7) + i % 3, i) for i in range(200)))
 
 
-@check("server.received_lines", points={2: 0.25}, todo="2.6", hints=(
+@check("server.received_lines", points={2: 0.25}, todo="2.6", about=(UNPRINTED,), hints=(
     "For each message the server prints the word received, a colon, a space and the body.",
     "The body is printed as the client meant it: without DONE and without the backslashes of the wire.",
     "One line for one message: put a newline behind it, and see that it leaves your program at once."))

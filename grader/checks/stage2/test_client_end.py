@@ -5,11 +5,12 @@ from __future__ import annotations
 from grader.check import check
 from grader.checks.stage2.bench import answer, client_with_peer, say_goodbye
 from grader.harness import kernel
+from grader.harness.failures import EXIT_STATUS, SIGPIPE, STAYS, SURPLUS, UNPRINTED
 from grader.harness.lab import Lab
 from grader.harness.wire import encode
 
 
-@check("client.quit_line", points={2: 0.5}, todo="2.7", hints=(
+@check("client.quit_line", points={2: 0.5}, todo="2.7", about=(SURPLUS,), hints=(
     "The line QUIT is sent like any other. What is still read from stdin after it?",
     "Send QUIT once, even if more lines or the end of stdin follow.",
     "After QUIT, only what the server still sends matters: print it until recv() returns 0."))
@@ -45,7 +46,7 @@ def test_at_the_end_of_stdin_the_client_says_QUIT(lab: Lab) -> None:
     client.expect_line(b"BYE")
 
 
-@check("client.until_close", points={2: 0.25}, todo="2.7", hints=(
+@check("client.until_close", points={2: 0.25}, todo="2.7", about=(UNPRINTED,), hints=(
     "The server decides when it closes. Until then more messages may arrive.",
     "Does your client stop at the first message after QUIT, or at the word BYE?",
     "Print what arrives until recv() returns 0: only that is the end."))
@@ -65,8 +66,8 @@ def test_after_QUIT_everything_is_printed_until_the_server_closes(lab: Lab) -> N
     client.expect_exit(0)
 
 
-@check("client.no_input", points={2: 0.25}, todo="2.7", hints=(
-    "Stdin may be empty from the start: ./client < /dev/null",
+@check("client.no_input", points={2: 0.25}, todo="2.7", about=(SURPLUS,), hints=(
+    "Stdin may be empty from the start: `./client < /dev/null`",
     "With no line at all, the client has still something to send.",
     "The end of stdin is the same event whether lines came before it or not."))
 def test_a_client_without_any_input_says_QUIT(lab: Lab) -> None:
@@ -79,7 +80,7 @@ def test_a_client_without_any_input_says_QUIT(lab: Lab) -> None:
     say_goodbye(client, peer)
 
 
-@check("client.server_closes", points={2: 0.5}, todo="2.7", hints=(
+@check("client.server_closes", points={2: 0.5}, todo="2.7", about=(EXIT_STATUS, STAYS), hints=(
     "The server closes instead of answering. What does recv() return, and what does your client make of it?",
     "Before QUIT was sent, that is an error: tell the user on stderr, and exit with 1.",
     "A reply that has begun and has no DONE is no reply: it does not make the end any better."))
@@ -99,7 +100,7 @@ def test_a_server_that_closes_early_is_an_error(lab: Lab) -> None:
         client.expect_error()
 
 
-@check("client.server_resets", points={2: 0.25}, todo="2.7", hints=(
+@check("client.server_resets", points={2: 0.25}, todo="2.7", about=(EXIT_STATUS, SIGPIPE, STAYS), hints=(
     "A reset makes recv() return -1. What does your client do then?",
     "perror() tells the user what happened; the exit status tells it to the shell.",
     "A send() to a connection that is gone can end a program with a signal, unless it says MSG_NOSIGNAL."))
@@ -122,7 +123,7 @@ def test_a_server_that_resets_is_an_error(lab: Lab) -> None:
     client.expect_error()
 
 
-@check("client.server_gone", points={2: 0.25}, todo="2.7", hints=(
+@check("client.server_gone", points={2: 0.25}, todo="2.7", about=(EXIT_STATUS, STAYS), hints=(
     "The server has closed while the user was thinking. When does your client find out?",
     "Sending may seem to work although nobody listens: only what recv() says counts.",
     "A close that came before your QUIT is an error: no BYE arrived, so exit with 1."))

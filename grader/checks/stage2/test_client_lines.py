@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from grader.check import check
 from grader.checks.stage2.bench import answer, client_with_peer, say_goodbye, text, waits
+from grader.harness.failures import SURPLUS, UNPRINTED
 from grader.harness.lab import Lab
 from grader.harness.wire import encode
 
 
-@check("client.lines", points={2: 0.25}, todo="2.7", hints=(
-    "Compare what your client sends with what the contract says: body, DONE, nothing else.",
+@check("client.lines", points={2: 0.25}, todo="2.7", about=(SURPLUS,), hints=(
+    "Compare what your client sends with what the handout says: body, DONE, nothing else.",
     "The newline ends the line for you; it is not a part of the message.",
     "A zero byte at the end of your string is not a part of the message either."))
 def test_each_line_becomes_one_message(lab: Lab) -> None:
@@ -46,7 +47,7 @@ def test_the_next_line_waits_for_the_reply(lab: Lab) -> None:
     answer(client, peer, b"third", b"reply to third")
 
 
-@check("client.reply_at_once", points={2: 0.25}, todo="2.7", hints=(
+@check("client.reply_at_once", points={2: 0.25}, todo="2.7", about=(UNPRINTED,), hints=(
     "The reply has arrived, and the user types nothing. Is it on the screen?",
     "Does your client need the next line before it prints the reply to this one?",
     "Read one whole message after each line, print it with a newline, and do it before you read stdin again."))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from grader.check import check
 from grader.checks.stage2.bench import answer, client_with_peer, text
+from grader.harness.failures import EXIT_STATUS, STAYS, UNPRINTED
 from grader.harness.lab import Lab
 from grader.harness.wire import encode
 
 
-@check("client.reply_in_pieces", points={2: 0.5}, todo="2.4", hints=(
+@check("client.reply_in_pieces", points={2: 0.5}, todo="2.4", about=(UNPRINTED,), hints=(
     "The client is a receiver, too: what does one recv() bring it?",
     "Read until the DONE of the reply, however many calls it takes.",
     "Use for the client the same function that reads a message in your server."))
@@ -27,7 +28,7 @@ def test_a_reply_in_pieces_is_printed_whole(lab: Lab) -> None:
         client.expect_line(body)
 
 
-@check("client.reply_byte_by_byte", points={2: 0.25}, todo="2.4", hints=(
+@check("client.reply_byte_by_byte", points={2: 0.25}, todo="2.4", about=(UNPRINTED,), hints=(
     "Here each recv() of your client returns one byte.",
     "Which of your variables remember what came before this byte?",
     "A half DONE, and a backslash, must be remembered between two recv() calls."))
@@ -45,7 +46,7 @@ def test_a_reply_may_come_byte_by_byte(lab: Lab) -> None:
         client.expect_line(body)
 
 
-@check("client.replies_together", points={2: 0.5}, todo="2.7", hints=(
+@check("client.replies_together", points={2: 0.5}, todo="2.7", about=(UNPRINTED,), hints=(
     "After QUIT several messages may arrive in one recv(). How many lines does your client print?",
     "What stands behind the first DONE in the buffer is the next message.",
     "Take messages out of the buffer until it holds no whole one; only then call recv() again."))
@@ -67,7 +68,7 @@ def test_messages_that_arrive_together_are_printed_one_by_one(lab: Lab) -> None:
     client.expect_exit(0)
 
 
-@check("client.unescapes", points={2: 0.5}, todo="2.3", hints=(
+@check("client.unescapes", points={2: 0.5}, todo="2.3", about=(UNPRINTED,), hints=(
     "The user should see the text, not the wire: are there backslashes on the screen that nobody wrote?",
     "Drop a backslash and take the byte behind it as it is, whatever it is.",
     "The client's reader and the server's reader do the same work: one function can serve both."))
@@ -87,7 +88,7 @@ def test_a_reply_is_printed_without_its_escapes(lab: Lab) -> None:
         client.expect_line(body)
 
 
-@check("client.long_replies", points={2: 0.25}, todo="2.4", hints=(
+@check("client.long_replies", points={2: 0.25}, todo="2.4", about=(UNPRINTED,), hints=(
     "A reply may have 4096 bytes. How large is the client's buffer?",
     "Does a long reply appear as one line, and is a short one behind it clean?",
     "The largest body and its DONE need room together, and on the wire the body may be twice as long."))
@@ -103,7 +104,7 @@ def test_long_replies_are_printed_whole(lab: Lab) -> None:
         answer(client, peer, b"more", reply)
 
 
-@check("client.too_long_reply", points={2: 0.25}, todo="2.7", hints=(
+@check("client.too_long_reply", points={2: 0.25}, todo="2.7", about=(EXIT_STATUS, STAYS), hints=(
     "A server may be broken or hostile: what if its reply never ends?",
     "A body of more than 4096 bytes breaks the protocol; the client cannot go on after it.",
     "Say so on stderr, close, and exit with 1."))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from grader.check import check
 from grader.checks.stage2.bench import echo, text, waits
+from grader.harness.failures import ENDED, NOT_CLOSED, SURPLUS
 from grader.harness.lab import Lab
 from grader.harness.wire import encode
 
 
 @check("server.quit", points={2: 0.25}, todo="2.6", hints=(
-    "The body QUIT is not echoed: what does the contract ask for in its place?",
+    "The body QUIT is not echoed: which answer does it get instead?",
     "After BYE the server closes; the client sees that as the end of the stream.",
     "Only the body that is QUIT and nothing else counts: compare its length, too."))
 def test_QUIT_is_answered_with_BYE_and_a_close(lab: Lab) -> None:
@@ -26,7 +27,7 @@ def test_QUIT_is_answered_with_BYE_and_a_close(lab: Lab) -> None:
     peer.expect_end()
 
 
-@check("server.quit_next_client", points={2: 0.5}, todo="2.6", hints=(
+@check("server.quit_next_client", points={2: 0.5}, todo="2.6", about=(ENDED,), hints=(
     "After one client has said QUIT, the next one is already waiting.",
     "QUIT ends one conversation, not the server: to which loop does it return?",
     "Close the connection of the one who left, then go back to accept()."))
@@ -70,7 +71,7 @@ def test_a_QUIT_right_behind_a_message_loses_no_reply(lab: Lab) -> None:
     peer.expect_end()
 
 
-@check("server.half_close", points={2: 0.5}, todo="2.6", hints=(
+@check("server.half_close", points={2: 0.5}, todo="2.6", about=(NOT_CLOSED,), hints=(
     "The client says that it sends nothing more. Does that mean that it does not listen?",
     "First answer every complete message that you have; recv() returns 0 only behind them.",
     "Treat the 0 of recv() as the end of the input, after the messages before it are answered."))
@@ -92,7 +93,7 @@ def test_a_client_that_half_closes_still_gets_its_replies(lab: Lab) -> None:
     peer.expect_end()
 
 
-@check("server.half_close_partial", points={2: 0.25}, todo="2.4", hints=(
+@check("server.half_close_partial", points={2: 0.25}, todo="2.4", about=(SURPLUS,), hints=(
     "The stream ends in the middle of a message. What can be known of its rest?",
     "Without DONE it is not a message: no reply and no line for it.",
     "When recv() returns 0, what is left in the buffer is thrown away."))
@@ -114,7 +115,7 @@ def test_a_message_without_its_end_is_not_answered(lab: Lab) -> None:
         peer.close()
 
 
-@check("server.half_message", points={2: 0.25}, todo="2.4", hints=(
+@check("server.half_message", points={2: 0.25}, todo="2.4", about=(SURPLUS,), hints=(
     "A client left in the middle of a message. Where are the bytes that it sent?",
     "The next client's first message must not begin with them.",
     "Begin each connection with empty buffers and with all counters at zero."))
@@ -136,7 +137,7 @@ def test_half_a_message_is_forgotten_with_its_client(lab: Lab) -> None:
                 'Your server printed the line "received: lost half", but that message never had its DONE.')
 
 
-@check("server.half_state", points={2: 0.25}, todo="2.4", hints=(
+@check("server.half_state", points={2: 0.25}, todo="2.4", about=(SURPLUS,), hints=(
     "Besides the buffer, your server remembers something about the stream: what?",
     "Letters of DONE already seen, a backslash just seen: whose are they when the client has left?",
     "Set all of it back for each new connection, not only the length."))

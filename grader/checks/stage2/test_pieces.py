@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from grader.check import check
 from grader.checks.stage2.bench import echo_together, text
+from grader.harness.failures import UNPRINTED
 from grader.harness.lab import Lab
 from grader.harness.wire import encode
 
@@ -29,7 +30,7 @@ def test_a_message_is_found_wherever_its_DONE_is_cut(lab: Lab) -> None:
             peer.expect(wire)
 
 
-@check("server.cut_body", points={2: 0.5}, todo="2.3", hints=(
+@check("server.cut_body", points={2: 0.5}, todo="2.3", about=(UNPRINTED,), hints=(
     "One recv() is not one message. What does your server do with a recv() that brings no DONE?",
     "The second piece belongs behind the first: at which address do you store it?",
     "Call recv() until the message is complete; append each time where the last piece ended."))

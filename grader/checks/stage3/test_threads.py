@@ -6,6 +6,7 @@ from grader.check import check
 from grader.checks.common.workload import send_too_long
 from grader.checks.stage2.bench import echo
 from grader.harness import kernel
+from grader.harness.failures import ENDED, NOT_CLOSED, SURPLUS
 from grader.harness.lab import Lab
 from grader.harness.wire import encode
 
@@ -60,7 +61,7 @@ def test_a_client_in_the_middle_of_a_message_keeps_nobody_waiting(lab: Lab) -> N
     first.expect_message(b"half a message")
 
 
-@check("server.hundred_clients", points={3: 1.25}, todo="3.1", hints=(
+@check("server.hundred_clients", points={3: 1.25}, todo="3.1", about=(SURPLUS,), hints=(
     "By the time the new thread reads its argument, what may the variable of the accept loop hold?",
     "Give each thread memory of its own: allocate it before pthread_create(), free it at the thread's end.",
     "Is there an array with room for fewer than 100 clients?",
@@ -107,7 +108,7 @@ def test_lines_on_stdout_stay_whole(lab: Lab) -> None:
     lab.require(complete, "Twenty clients sent ten messages each, and not every line on stdout was whole.")
 
 
-@check("server.own_framing", points={3: 0.75}, todo="3.2", hints=(
+@check("server.own_framing", points={3: 0.75}, todo="3.2", about=(SURPLUS,), hints=(
     "Is there a static or global buffer in your framing? Then all threads share it.",
     "Bytes so far, letters of DONE just seen, a backslash just seen: how many of each exist while two clients talk?",
     "All that describes the place in a stream belongs into a structure that each client has for itself.",
@@ -130,7 +131,7 @@ def test_each_connection_has_its_own_place_in_the_stream(lab: Lab) -> None:
         two.expect(wire_two)
 
 
-@check("server.too_long_for_one", points={3: 0.5}, todo="3.2", hints=(
+@check("server.too_long_for_one", points={3: 0.5}, todo="3.2", about=(ENDED,), hints=(
     "Which of your functions end the process? They must not be called in a thread.",
     "Follow the path of the over-long message: it is answered, and then? Who else is touched by what you do?",
     "Return the error up to the thread's own function; that closes its client, frees its memory and returns.",
@@ -150,7 +151,7 @@ def test_a_client_that_breaks_the_rules_loses_only_its_own_connection(lab: Lab) 
     echo(good, b"after")
 
 
-@check("server.quit_of_one", points={3: 0.5}, todo="3.2", hints=(
+@check("server.quit_of_one", points={3: 0.5}, todo="3.2", about=(ENDED,), hints=(
     "After one client's QUIT, what still runs, and what has ended?",
     "exit() ends the process with all its threads; return ends only this thread.",
     "QUIT ends the loop of this client: close its descriptor, free its memory, return from the thread's function.",
@@ -174,7 +175,7 @@ def test_QUIT_ends_just_one_client(lab: Lab) -> None:
     echo(lab.connect(server), b"new")
 
 
-@check("server.half_close", points={3: 0.25}, todo="3.2", hints=(
+@check("server.half_close", points={3: 0.25}, todo="3.2", about=(NOT_CLOSED,), hints=(
     "recv() returning 0 ends the reading. What is still to be sent?",
     "When every complete message is answered: does the loop end, is the descriptor closed, does the function return?",
     "The 0 of recv() leads out of the loop to close(), free() and return, in this thread and nowhere else.",

@@ -7,6 +7,7 @@ import socket
 from grader.check import check
 from grader.checks.stage4.backlog import Backlog
 from grader.harness import kernel
+from grader.harness.failures import EXIT_STATUS, STAYS, SURPLUS, UNPRINTED
 from grader.harness.lab import Lab
 from grader.harness.peer import Peer
 from grader.harness.program import Program
@@ -24,7 +25,7 @@ def start(lab: Lab, name: str = "alice", **options) -> tuple[Program, Peer]:
     return client, peer
 
 
-@check("client.push", points={4: 0.5}, todo="4.8", hints=(
+@check("client.push", points={4: 0.5}, todo="4.8", about=(UNPRINTED,), hints=(
     "Which of the two is your client deaf to while it waits for the other?",
     "poll() waits for several descriptors at once. Which two does the client wait for?",
     "Let poll() be the only place that waits; read just what it calls ready, and print every whole message at once.",
@@ -41,7 +42,7 @@ def test_a_message_is_printed_while_nobody_types(lab: Lab) -> None:
         client.expect_line(text)
 
 
-@check("client.half_typed", points={4: 0.5}, todo="4.8", hints=(
+@check("client.half_typed", points={4: 0.5}, todo="4.8", about=(UNPRINTED,), hints=(
     "What does read() of stdin return when the line has no end yet?",
     "poll() waits for several descriptors at once. Which two does the client wait for?",
     "Keep the beginning of the line until its newline has come, and go back to poll() meanwhile.",
@@ -79,7 +80,7 @@ def test_several_lines_pasted_at_once_are_all_sent(lab: Lab) -> None:
         peer.expect(encode(line))
 
 
-@check("client.pieces", points={4: 0.5}, todo="4.8", hints=(
+@check("client.pieces", points={4: 0.5}, todo="4.8", about=(UNPRINTED,), hints=(
     "The client is a receiver too: which rule for messages applies to it?",
     "Several messages may come in one recv(), and one message in several.",
     "After one recv() print every message that is complete, keep what is left, and go back to poll().",
@@ -101,7 +102,7 @@ def test_messages_are_printed_whole_however_they_arrive(lab: Lab) -> None:
         client.expect_line(b"FROM bob %d" % n)
 
 
-@check("client.end_of_input", points={4: 0.5}, todo="4.9", hints=(
+@check("client.end_of_input", points={4: 0.5}, todo="4.9", about=(UNPRINTED,), hints=(
     "What does read() return at the end of stdin?",
     "What was typed without a newline is still a line. Is it sent before QUIT?",
     "Send QUIT, then go on printing until the server closes.",
@@ -124,7 +125,7 @@ def test_at_the_end_of_stdin_the_client_quits_and_prints_what_still_comes(lab: L
     client.expect_exit(0)
 
 
-@check("client.quit", points={4: 0.5}, todo="4.9", hints=(
+@check("client.quit", points={4: 0.5}, todo="4.9", about=(SURPLUS,), hints=(
     "QUIT is sent like any other line, and is the last one that is read.",
     "Lines may already lie behind QUIT in your buffer. What becomes of them?",
     "After QUIT take no more lines and leave stdin out of poll(); print until the server closes, then exit with 0.",
@@ -141,6 +142,8 @@ def test_the_line_QUIT_is_the_last_one(lab: Lab) -> None:
     peer.send_message(b"OK alice", b"BYE")
     client.expect_line(b"BYE")
     peer.half_close()
+    if client.until_ended():
+        peer.require_nothing_more()  # what came too much explains a wrong status
     client.expect_exit(0)
     peer.expect_end()
 
@@ -182,7 +185,7 @@ def test_the_client_is_a_single_thread(lab: Lab) -> None:
         lab.require(not file.read().strip(), "Your client has started another process.")
 
 
-@check("client.much_input", points={4: 0.5}, todo="4.8", hints=(
+@check("client.much_input", points={4: 0.5}, todo="4.8", about=(UNPRINTED,), hints=(
     "Which call does the client wait in when the server does not read? Can it hear bob then?",
     "Neither send() nor a full buffer may stop the printing. Which flag makes send() return at once?",
     "Send without blocking what the socket takes (MSG_DONTWAIT), keep the rest, and wait with POLLOUT.",
@@ -257,7 +260,7 @@ def test_a_client_without_input_says_its_name_and_quits(lab: Lab) -> None:
     client.expect_exit(0)
 
 
-@check("client.overlong_message", points={4: 0.25}, todo="4.8", hints=(
+@check("client.overlong_message", points={4: 0.25}, todo="4.8", about=(EXIT_STATUS, STAYS), hints=(
     "How many bytes of a body do you keep, and what if more come?",
     "Your reader of stage 2 says when a body is too long. Who in the client looks at that result?",
     "Print an error to stderr, close, and exit with 1.",

@@ -10,7 +10,7 @@ from grader.harness import memory
 from grader.harness.instrument import Fault, held_unlock, short, slow_lock, turns
 from grader.harness.lab import Lab
 from grader.harness.program import Program
-from grader.harness.wire import encode, show
+from grader.harness.wire import encode, quote, show
 
 
 @check("server.mixed_frames", points={4: 1}, todo="4.4", hints=(
@@ -39,7 +39,7 @@ def test_messages_are_never_mixed_although_they_leave_in_pieces(lab: Lab) -> Non
         wanted = [b"ERR bad command", b"FROM alice %d aaaaaaaaaaaaaaa" % n, b"FROM carol %d ccccccccccccccc" % n]
         got = [bob.message() for _ in wanted]
         lab.require(sorted(got) == wanted, "Three threads wrote to bob at once, and their messages were mixed: he got "
-                    + ", ".join(repr(m.decode("utf-8", "backslashreplace")) for m in got) + ".")
+                    + ", ".join(map(quote, got)) + ".")
         alice.expect_message(b"OK")
         carol.expect_message(b"OK")
     lab.require_met(server, *faults)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from grader.check import check
 from grader.checks.common.workload import send_too_long
 from grader.checks.stage4.test_names import ask, enter
+from grader.harness.failures import NOT_CLOSED, SURPLUS
 from grader.harness.lab import Lab
-from grader.harness.wire import encode
+from grader.harness.wire import encode, quote
 
 ORDER_HINTS = (
     "Can two threads write to one socket at the same time?",
@@ -47,7 +48,7 @@ def test_a_message_to_oneself_arrives(lab: Lab) -> None:
     alice = enter(lab, server, "alice")[0]
     alice.send_message(b"TO alice note")
     got = sorted(alice.message() for _ in range(2))
-    lab.require(got == [b"FROM alice note", b"OK"], f"alice wrote to herself and got {got}.")
+    lab.require(got == [b"FROM alice note", b"OK"], f"alice wrote to herself and got {' and '.join(map(quote, got))}.")
 
 
 @check("server.unknown_user", points={4: 0.5}, todo="4.7", hints=(
@@ -287,7 +288,7 @@ def test_a_hundred_clients_write_to_their_neighbours(lab: Lab) -> None:
         lab.require(got == sorted([b"OK", b"FROM n%d hello from %d" % (before, before)]), f"n{i} should have got OK and a message of n{before}.")
 
 
-@check("server.quit", points={4: 0.25}, todo="4.6", hints=(
+@check("server.quit", points={4: 0.25}, todo="4.6", about=(SURPLUS,), hints=(
     "After BYE nothing more is sent, and the connection is closed.",
     "alice's thread may have found bob in the table before he left it. What stops it from sending behind BYE?",
     "Take the name out first; then, under bob's own lock, send BYE and mark him as ended, so that nobody adds to it.",
@@ -313,7 +314,7 @@ def test_QUIT_is_answered_with_BYE_and_nothing_follows(lab: Lab) -> None:
         bob = enter(lab, server, "bob")[0]
 
 
-@check("server.half_close", points={4: 0.5}, todo="4.6", hints=(
+@check("server.half_close", points={4: 0.5}, todo="4.6", about=(NOT_CLOSED,), hints=(
     "recv() says 0: what has bob already been sent, and what does alice still wait for?",
     "Serve every complete command, then treat the client as gone.",
     "At the 0 the replies leave first, the half command is forgotten, then the name goes, then the connection.",
