@@ -6,19 +6,22 @@ programs are those in solutions/.
 
 from __future__ import annotations
 
+import selectors
 import shutil
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from rich.console import Console
 from rich.text import Text
 
 from .harness.build import KIT, Build
-from .harness.lab import Event, Lab
+from .harness.lab import Lab
 from .harness.peer import Peer
 from .harness.program import Program
+from .harness.wire import count, show
+from .report.terminal import INDENT, WIDTH, event_lines
 from .selftest.corpus import apply, mutants
 
 COLOURS = {"server": "cyan", "alice": "green", "bob": "magenta", "carol": "yellow"}
@@ -64,33 +67,39 @@ class Scene:
         return client, left, right
 
     def _forward(self, source: Peer, target: Peer, arrow: str, who: str) -> None:
+        """Shows what comes from `source`, and hands it on to `target`."""
         plain_read = source._read
 
-        def read() -> None:
-            plain_read()
+        def pass_on() -> None:
             if source.received:
                 data = bytes(source.received)
                 source.received.clear()
-                from .harness.wire import show
-                self.console.print(Text.assemble((f"{'':>8} ", ""), ("| ", "dim"),
-                                                 (f"  {arrow}  {show(data)}  {len(data)} bytes", f"dim {COLOURS.get(who, 'white')}")))
+                self._arrow(arrow, f"{show(data)}  {count(len(data))}", who)
                 target.send(data)
             elif source.ended and not target.ended:
-                self.console.print(Text.assemble((f"{'':>8} ", ""), ("| ", "dim"), (f"  {arrow}  end of the connection", "dim")))
+                self._arrow(arrow, "end of the connection", who)
                 target.half_close()
 
-        self.lab.selector.unregister(source.sock)
-        self.lab.selector.register(source.sock, 1, read)
+        def read() -> None:
+            plain_read()
+            pass_on()
+
+        pass_on()  # what came before the tap was ready
+        if not source.ended:
+            self.lab.selector.modify(source.sock, selectors.EVENT_READ, read)
+
+    def _arrow(self, arrow: str, what: str, who: str) -> None:
+        self.console.print(Text.assemble((f"{'':>8} ", ""), ("| ", "dim"), (f"  {arrow}  {what}", f"dim {COLOURS.get(who, 'white')}")))
 
     def says(self, client: Program, text: str) -> None:
         """Types a line into a client."""
-        self.line(self.names[id(client)], f"types: {text}")
+        self.line(self.names[id(client)], f"reads from the keyboard: {text}")
         client.write(text.encode() + b"\n")
 
     def prints(self, program: Program, text: str) -> None:
         """Waits until the program has printed the line, and shows it."""
         program.expect_line(text.encode())
-        self.line(self.names[id(program)], f"prints: {text}")
+        self.line(self.names[id(program)], f"prints on stdout: {text}")
 
 
 def play(stage: int | None, *, auto: bool) -> int:
@@ -187,17 +196,14 @@ def show_limit(stage: int | None) -> int:
     console = Console(highlight=False)
     try:
         words = {1: _cut_message, 2: _second_client_waits, 3: _cannot_talk, 4: _lock_stops_all}[stage](lab)
-        for event in lab.events:
-            console.print(Text(_line(event), overflow="ellipsis", no_wrap=True))
+        events = [asdict(event) for event in lab.events]
+        for _style, line in event_lines(events, len(events), min(console.width, WIDTH) - len(INDENT)):
+            console.print(Text(line, overflow="ellipsis", no_wrap=True))
     finally:
         lab.close()
     console.print()
     console.print(Text(words, style="bold"))
     return 0
-
-
-def _line(event: Event) -> str:
-    return f"{event.seconds:7.3f}  {event.who:<14} {event.what} {event.data}".rstrip()
 
 
 def _cut_message(lab: Lab) -> str:
@@ -242,10 +248,10 @@ def _lock_stops_all(lab: Lab) -> str:
         peer.expect_message(b"OK")
     bob.stop_reading()
     alice.flood(b"TO bob " + b"x" * 4000 + b"DONE" + (b"TO bob " + b"x" * 4000 + b"DONE") * 2000)
+    flooded = len(lab.events)
     lab.let_pass(1.0)
-    start = len(lab.events)
     carol.send_message(b"WHO")
     answered = lab.until(lambda: carol.received, 1.0)
-    lab.events[:start] = [e for e in lab.events[:start] if e.who != "alice" or e.what != "receives"]
+    lab.events[flooded:] = [e for e in lab.events[flooded:] if e.to != "alice"]  # an OK for each that found room
     return ("carol was answered at once." if answered else
             "bob does not read, alice's thread waits in send() and holds the lock: carol's WHO gets no answer.")

@@ -1,19 +1,23 @@
 """Why does nothing come? What a program that was waited for in vain was doing.
 
 The facts are the kernel's: in which call each thread waits, on whose connection, what is unread.
-The instrument adds the line of the source when the program is linked with it. Where the facts fit
-a known pattern, it is named. To tell patterns apart, the peer says one thing more to the program
-and looks what happens; the check is over by then, so that changes no verdict.
+The instrument adds the line of the source when the program is linked with it. A pattern is named only
+where the facts prove it; where they do not, the facts stand alone. For some proofs the peer says one
+thing more to the program and looks whether the awaited answer comes; the check is over by then, so that
+changes no verdict.
 """
 
 from __future__ import annotations
 
 import struct
+import time
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from . import kernel, trace
-from .wire import END, Decoder, count, encode
+from .wire import END, Decoder, count, encode, show
 
 if TYPE_CHECKING:
     from .lab import Lab
@@ -25,7 +29,13 @@ LOOK = 0.25  # seconds for which a program is watched, or a probe's answer await
 RECEIVING = ("recv", "read", "recvmsg", "readv")
 SENDING = ("send", "write", "sendmsg", "writev")
 ABOUT_A_DESCRIPTOR = (*RECEIVING, *SENDING, "accept", "connect", "epoll_wait")
+MULTIPLEXING = ("poll", "ppoll", "select", "pselect", "epoll_wait")
+MSG_WAITALL = 0x100  # <bits/socket.h>
+POLLIN = 0x001
+OFTEN = 50  # calls of one kind within LOOK that can only be a loop
+PROBE = b"and one more"  # no check expects it
 MOST_LINES = 4
+MOST_NUMBERS = 4  # of threads that do the same
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +55,13 @@ class Thread:
     call: str  # "" while it runs
     where: str  # "framing.c:41", or ""
     fd: int = -1
+    flags: int = 0  # of a recv()
+    asked: int = 0  # bytes
     peer: Peer | None = None
     holder: int = 0  # the id of the thread that has the lock it waits for
     lock: bool = False
     fds: tuple[int, ...] = ()  # that it waits for in poll()
+    reads: tuple[Peer, ...] = ()  # from whom it waits for input, as far as the kernel shows it
 
     def words(self, threads: list[Thread]) -> str:
         """One sentence without its subject: "waits in recv() for client 1 (framing.c:41), 0 bytes unread"."""
@@ -57,12 +70,20 @@ class Thread:
             return "is running" + place
         if self.lock:
             holder = next((t for t in threads if t.id == self.holder), None)
-            has = f", which thread {holder.number} has" if holder else ""
+            owner = "it has itself" if holder is self else f"thread {holder.number} has" if holder else ""
+            has = f", which {owner}" if owner else ""
             return f"waits for a lock{place}{has}"
-        about = f" {_direction(self.call)} {self.peer.name}" if self.peer else _about_fds(self)
         unread = f", {count(self.peer.unread())} unread" if self.peer and self.call in RECEIVING else ""
         stuck = f", {count(self.peer.backlog())} not delivered" if self.peer and self.call in SENDING else ""
-        return f"waits in {self.call}(){about}{place}{unread}{stuck}"
+        return f"waits in {self.call}(){self.about() or _about_fds(self)}{place}{unread}{stuck}"
+
+    def about(self) -> str:
+        """Whose connection the call is about, if that is known: " for client 1"."""
+        if not self.peer:
+            return ""
+        if self.call in MULTIPLEXING and not self.reads:
+            return f" until it can send to {self.peer.name}"
+        return f" {'for' if self.call in RECEIVING or self.reads else 'to'} {self.peer.name}"
 
 
 def describe(lab: Lab) -> State:
@@ -71,15 +92,11 @@ def describe(lab: Lab) -> State:
     programs = [p for p in lab.programs if p.alive()]
     if not programs:
         return State()
-    program = _blamed(lab, programs)
+    owner = next((p for p in programs if lab.waits_for in p.peers), programs[0] if len(programs) == 1 else None)
+    program = owner or programs[-1]
     threads = look(lab, program)
     lines = summary(program, threads)
-    return State(_pattern(lab, program, threads), lines)
-
-
-def _blamed(lab: Lab, programs: list[Program]) -> Program:
-    role = lab.waits_for.other.removeprefix("your ") if lab.waits_for else programs[-1].role
-    return next((p for p in programs if p.role == role), programs[-1])
+    return State(_pattern(lab, program, threads) if owner else "", lines)  # of several programs, nobody knows which is meant
 
 
 def look(lab: Lab, program: Program) -> list[Thread]:
@@ -88,6 +105,10 @@ def look(lab: Lab, program: Program) -> list[Thread]:
     peers = {peer.inode_there(): peer for peer in lab.peers if not peer.closed()}
     peers.pop(None, None)
     peers.pop(0, None)
+
+    def peer_of(fd: int) -> Peer | None:
+        return peers.get(kernel.socket_inode(pid, fd))
+
     calls = kernel.thread_calls(pid)
     ids = [call.thread for call in calls]
     numbers, lasting = trace.thread_numbers(program), trace.lasting(program)
@@ -98,10 +119,19 @@ def look(lab: Lab, program: Program) -> list[Thread]:
         if call.call == "futex":
             _look_at_lock(pid, thread, call, ids, function)
         elif call.call in ("poll", "ppoll"):
-            thread.fds = _polled(pid, call)
+            polled = _polled(pid, call)
+            thread.fds = tuple(polled)
+            thread.peer = peer_of(*polled) if len(polled) == 1 else None
+            thread.reads = tuple(peer for fd, events in polled.items() if events & POLLIN and (peer := peer_of(fd)))
+        elif call.call in ("select", "pselect"):
+            thread.reads = tuple(peer for fd in _selected(pid, call) if (peer := peer_of(fd)))
         elif call.call in ABOUT_A_DESCRIPTOR:
             thread.fd = call.arguments[0]
-            thread.peer = peers.get(kernel.socket_inode(pid, thread.fd))
+            thread.peer = peer_of(thread.fd)
+            if call.call in RECEIVING and thread.peer:
+                thread.reads = (thread.peer,)
+            if call.call == "recv":
+                _buffer, thread.asked, thread.flags = call.arguments[1:4]
         threads.append(thread)
     return threads
 
@@ -120,14 +150,18 @@ def _look_at_lock(pid: int, thread: Thread, call: kernel.ThreadCall, ids: list[i
         thread.call = function or "futex"
 
 
-def _polled(pid: int, call: kernel.ThreadCall) -> tuple[int, ...]:
-    count = min(call.arguments[1], 64)
-    data = kernel.memory(pid, call.arguments[0], 8 * count)
-    return tuple(fd for fd, _events, _revents in struct.iter_unpack("=ihh", data) if fd >= 0) if len(data) == 8 * count else ()
+def _polled(pid: int, call: kernel.ThreadCall) -> dict[int, int]:
+    """The descriptors that a poll() is about, with the events that are asked for."""
+    number = min(call.arguments[1], 64)
+    data = kernel.memory(pid, call.arguments[0], 8 * number)
+    return {fd: events for fd, events, _revents in struct.iter_unpack("=ihh", data) if fd >= 0} if len(data) == 8 * number else {}
 
 
-def _direction(call: str) -> str:
-    return "for" if call in RECEIVING else "to"
+def _selected(pid: int, call: kernel.ThreadCall) -> list[int]:
+    """The descriptors from which a select() waits for input: it changes its sets only when it returns."""
+    number = min(call.arguments[0], 1024)
+    bits = int.from_bytes(kernel.memory(pid, call.arguments[1], 128), "little") if call.arguments[1] else 0
+    return [fd for fd in range(number) if bits >> fd & 1]
 
 
 def _about_fds(thread: Thread) -> str:
@@ -152,11 +186,20 @@ def summary(program: Program, threads: list[Thread]) -> list[str]:
         groups.setdefault(thread.words(threads), []).append(thread.number)
     lines = [f"Your {program.role} has {len(threads)} threads."]
     for words, numbers in list(groups.items())[:MOST_LINES]:
-        who = f"Thread {numbers[0]}" if len(numbers) == 1 else f"{len(numbers)} threads (as {numbers[0]}): each"
-        lines.append(f"{who} {words}.")
+        lines.append(f"{_together(numbers)} {words}.")
     if left := sum(len(numbers) for numbers in list(groups.values())[MOST_LINES:]):
         lines.append(f"{left} more {'thread does' if left == 1 else 'threads do'} something else.")
     return lines
+
+
+def _together(numbers: list[int]) -> str:
+    """The subject of a sentence about threads that all do the same: "Threads 2, 3 and 4: each"."""
+    if len(numbers) == 1:
+        return f"Thread {numbers[0]}"
+    named = sorted(numbers)
+    if len(named) > MOST_NUMBERS:
+        return f"Threads {', '.join(map(str, named[: MOST_NUMBERS - 1]))} and {len(named) - MOST_NUMBERS + 1} more: each"
+    return f"Threads {', '.join(map(str, named[:-1]))} and {named[-1]}: each"
 
 
 def _interest(thread: Thread) -> tuple[bool, bool, bool]:
@@ -168,85 +211,180 @@ def _interest(thread: Thread) -> tuple[bool, bool, bool]:
 
 
 def _pattern(lab: Lab, program: Program, threads: list[Thread]) -> str:
-    for pattern in (_spins, _never_accepted, _lock_of_a_waiting_thread, _deaf_at_the_keyboard, _waits_for_more):
+    for pattern in (_spins, _never_accepted, _lock_of_a_waiting_thread, _deaf_at_the_keyboard, _rest_never_came, _asks_for_all, _waits_for_more):
         if sentence := pattern(lab, program, threads):
             return sentence
     return ""
 
 
 def _spins(lab: Lab, program: Program, threads: list[Thread]) -> str:
-    before = kernel.busy_seconds(program.inner_pid())
+    """One thread uses a processor all the time, and its calls, if it makes any, bring nothing."""
+    pid = program.inner_pid()
+    before, start = kernel.busy_threads(pid), time.monotonic()
     lab.let_pass(LOOK)
-    busy = kernel.busy_seconds(program.inner_pid()) - before
-    if busy < SPINNING * LOOK:
+    after = kernel.busy_threads(pid)
+    busy = [thread for thread in after if after[thread] - before.get(thread, after[thread]) >= SPINNING * LOOK]
+    if not busy:
         return ""
-    return f"It spins: your {program.role} asks again and again instead of waiting, and uses a whole processor."
+    calls = [c for c in trace.calls(program) if c.thread in busy and c.began >= start and c.ended]
+    if any(call.result > 0 and call.function in (*trace.MOVES_BYTES, "accept") for call in calls):
+        return ""  # it is busy with something
+    often, times = Counter(trace.outcome(c) for c in calls).most_common(1)[0] if calls else ("", 0)
+    if times < OFTEN:
+        return f"It never waits: your {program.role} uses a whole processor."
+    return f"It spins: {often} again and again, and your {program.role} uses a whole processor."
 
 
 def _never_accepted(lab: Lab, program: Program, threads: list[Thread]) -> str:
+    """The kernel has made the connection, and the program has not taken it. The trace shows whose work accept() is."""
     peer = lab.waits_for
     if not threads or program.role != "server" or peer is None or peer.ended or peer.closed() or not peer.waits_for_accept():
         return ""
-    first = threads[0]
-    busy = f", which waits in {first.call}() for {first.peer.name}" if first.peer else ""
-    if first.call == "pthread_join":
+    never = f"{peer.name[0].upper()}{peer.name[1:]} was never accepted"
+    acceptors = {call.thread for call in trace.calls(program) if call.function == "accept"}
+    if len(acceptors) != 1:
+        return f"{never}."
+    thread = next((t for t in threads if t.id in acceptors), None)
+    if thread is None:
+        return f"{never}: the thread that called accept() has ended."
+    if thread.call == "accept":
+        return f"{never}."
+    busy = f", which waits in {thread.call}(){thread.about()}" if thread.peer else ""
+    if thread.call == "pthread_join":
         busy = ", which waits for another thread to end"
-    return f"{peer.name[0].upper()}{peer.name[1:]} was never accepted: accept() is the work of thread {first.number}{busy}."
+    if thread.call == "nanosleep" and not _held_by_us(program):
+        busy = ", which sleeps"
+    return f"{never}: accept() is the work of thread {thread.number}{busy}."
 
 
 def _lock_of_a_waiting_thread(lab: Lab, program: Program, threads: list[Thread]) -> str:
-    for thread in threads:
+    if not any(thread.lock for thread in threads):
+        return ""
+    lasting = {t.id: t for t in look(lab, program)}  # a lock that goes from hand to hand is no reason
+
+    def lasts(thread: Thread) -> bool:
+        now = lasting.get(thread.id)
+        return now is not None and (now.call, now.fd, now.lock, now.holder) == (thread.call, thread.fd, thread.lock, thread.holder)
+
+    for thread in filter(lasts, threads):
         holder = next((t for t in threads if t.id == thread.holder), None)
-        if not thread.lock or holder is None:
+        if not thread.lock or holder is None or not lasts(holder):
             continue
         if holder is thread:
             return "A thread waits for a lock that it has itself: it will never get it."
         if holder.lock and holder.holder == thread.id:
             return "Two threads wait for each other's locks, and neither will ever get it."
-        if holder.call and not holder.lock:
-            about = f" {_direction(holder.call)} {holder.peer.name}" if holder.peer else ""
-            return f"It waits for a lock that another thread keeps while it waits itself, in {holder.call}(){about}."
-    for thread in threads:
-        if thread.lock and thread.holder and all(t.id != thread.holder for t in threads):
+        if holder.call and not holder.lock and not (_held_by_us(program) and holder.call == "nanosleep"):
+            return f"It waits for a lock that another thread keeps while it waits itself, in {holder.call}(){holder.about()}."
+    known = trace.thread_numbers(program)
+    for thread in filter(lasts, threads):
+        if thread.lock and thread.holder in known and thread.holder not in lasting:
             return "It waits for a lock whose owner has ended without giving it back."
     return ""
 
 
+def _held_by_us(program: Program) -> bool:
+    """A thread that sleeps may do so in the instrument, and not by itself."""
+    return program.instrument is not None and bool(program.instrument.faults)
+
+
 def _deaf_at_the_keyboard(lab: Lab, program: Program, threads: list[Thread]) -> str:
-    if program.role != "client" or not any(t.call in RECEIVING and t.fd == 0 for t in threads):
+    at_the_keyboard = any(t.call in RECEIVING and t.fd == 0 and not t.peer or t.fds == (0,) for t in threads)
+    if program.role != "client" or not at_the_keyboard or any(t.reads for t in threads):
         return ""
-    unread = max((peer.unread() for peer in lab.peers if not peer.closed()), default=0)
+    unread = max((peer.unread() for peer in program.peers if not peer.closed()), default=0)
     return f"It waits for the keyboard, while {count(unread)} from the server stay unread." if unread else ""
+
+
+def _rest_never_came(lab: Lab, program: Program, threads: list[Thread]) -> str:
+    """A part of what the peer waits for has come, nobody is sending, and all is read."""
+    peer = lab.waits_for
+    if peer is None or peer.closed() or peer.ended or not peer.has_a_part() or peer.unread() or _somebody_works(threads):
+        return ""
+    return f"The rest of the {_speech(program)} never came."
+
+
+def _asks_for_all(lab: Lab, program: Program, threads: list[Thread]) -> str:
+    """The kernel shows the flags and the size of the recv() in which a thread waits for the peer that waits for it."""
+    for thread in threads:
+        if thread.peer and thread.peer is lab.waits_for and thread.flags & MSG_WAITALL and thread.asked > 1 and thread.peer.wanted:
+            return f"It asks recv() with MSG_WAITALL for {count(thread.asked)}, and waits until all of them have come."
+    return ""
 
 
 def _waits_for_more(lab: Lab, program: Program, threads: list[Thread]) -> str:
     """A thread reads from a peer whose bytes have all been taken, and nothing comes from it."""
-    peers = {t.peer for t in threads if t.peer}
-    peer = lab.waits_for or (peers.pop() if len(peers) == 1 else None)  # of several, nobody knows which is meant
-    if peer is None or peer.closed() or peer.ended or peer.unread():
+    peer = lab.waits_for
+    if peer is None and program.role == "client":
+        peer = next(iter(program.peers), None) if len(program.peers) == 1 else None  # a line that is not printed
+    if peer is None or peer.closed() or peer.ended or peer.unread() or all(peer not in t.reads for t in threads) or _somebody_works(threads):
         return ""
-    reads = any(t.call in RECEIVING and t.peer is peer for t in threads) or any(t.call in ("poll", "ppoll", "select", "pselect", "epoll_wait") for t in threads)
-    if not reads:
-        return ""
-    if not _complete(lab, peer):
-        return f"Both sides wait for the other to speak: your {program.role} reads, and {peer.name} has nothing more to send."
-    if lab.stage > 1 and _answers(lab, peer, lambda: peer.send(encode(b"and one more"))):
-        return "It waits for more after DONE has come: only when further bytes arrived did it go on."
-    if _answers(lab, peer, peer.half_close):
-        return "It waits for the connection to end: only when the other side had closed did it go on."
-    return f"Both sides wait for the other to speak: your {program.role} reads on, although {peer.name} has said everything."
+    if (reason := _proved_by_a_probe(lab, program, peer)) or peer is not lab.waits_for or not peer.wanted:
+        return reason
+    if program.role == "server" and lab.stage == 4 and peer.wanted.startswith(b"FROM "):
+        return ""  # what is missing is the work of another client's message
+    return f"Both sides wait for the other to speak: your {program.role} reads on, and {peer.name} waits for its {_speech(program)}."
 
 
-def _complete(lab: Lab, peer: Peer) -> bool:
-    """What the peer has sent is a whole message, or ends with one."""
+def _speech(program: Program) -> str:
+    return "answer" if program.role == "server" else "message"
+
+
+def _somebody_works(threads: list[Thread]) -> bool:
+    """A thread that runs, sends, sleeps or waits for a lock may be about to do what is missing."""
+    return any(not t.call or t.lock or t.call in (*SENDING, "nanosleep") for t in threads)
+
+
+def _proved_by_a_probe(lab: Lab, program: Program, peer: Peer) -> str:
+    """What made the awaited answer come, if it comes now: further bytes, a whole further message, or the end.
+
+    Nothing was printed or sent after the peer's message; else the program has seen its end.
+    """
+    message = _last_message(lab, peer)
+    if message is None or _spoke_since(lab, program, peer) or peer.wanted == encode(b"ERR bad command"):  # an answer to the probe, too
+        return ""
+    printed = program.count_line(message)
+
+    def answered() -> bool:
+        came = bool(peer.wanted) and peer.received.startswith(peer.wanted)
+        return came or (program.role == "client" and program.count_line(message) > printed)
+
+    def answers(act: Callable[[], object]) -> bool:
+        act()
+        return bool(lab.until(answered, LOOK))
+
+    if lab.stage > 1:
+        if answers(lambda: peer.flood(PROBE)) or answers(lambda: peer.flood(END)):
+            return "It waits for more after DONE has come: only when further bytes arrived did it go on."
+        if _joined(program, peer, message):
+            return f"It did not take the DONE for the end: what was sent next, {show(PROBE)}, became a part of the same message."
+    if answers(peer.half_close):
+        went_on = "answer" if program.role == "server" else "go on"
+        return f"It reads on after the whole message has come: only when {peer.name} had ended its side did it {went_on}."
+    return ""
+
+
+def _last_message(lab: Lab, peer: Peer) -> bytes | None:
+    """The body with which all that the peer has sent ends; None if it ends in the middle of a message."""
     if lab.stage == 1:
-        return peer.sent > 0
+        return bytes(peer.spoken) or None
     decoder = Decoder()
     bodies = decoder.feed(bytes(peer.spoken))
-    return bool(bodies) and not decoder.partial and peer.spoken.endswith(END)
+    return bodies[-1] if bodies and not decoder.partial and peer.spoken.endswith(END) else None
 
 
-def _answers(lab: Lab, peer: Peer, act) -> bool:
-    before = peer.total
-    act()
-    return bool(lab.until(lambda: peer.total > before, LOOK))
+def _spoke_since(lab: Lab, program: Program, peer: Peer) -> bool:
+    """The program has printed on stdout or sent something after the peer's latest bytes."""
+    ours = f"your {program.role}"
+    for event in reversed(lab.events):
+        if event.who == ours and event.size and event.to != "stderr":
+            return True
+        if event.who == peer.name and event.to == ours:
+            return False
+    return True  # nobody knows
+
+
+def _joined(program: Program, peer: Peer, message: bytes) -> bool:
+    """What the program has sent or printed now has the message, its DONE and the probe in one."""
+    whole = message + END + PROBE
+    return whole in Decoder().feed(bytes(peer.received)) or (program.role == "client" and program.count_line(whole) > 0)

@@ -99,14 +99,19 @@ def busy_seconds(pid: int) -> float:
 
     Unlike CPU time it does not shrink on a busy machine (schedstat, Documentation/scheduler).
     """
-    nanoseconds = 0
+    return sum(busy_threads(pid).values())
+
+
+def busy_threads(pid: int) -> dict[int, float]:
+    """The same for each thread of the process, by its id."""
+    seconds = {}
     for task in _listdir(f"/proc/{pid}/task"):
         try:
             with open(f"/proc/{pid}/task/{task}/schedstat", encoding="ascii") as stat:
-                nanoseconds += sum(map(int, stat.read().split()[:2]))
+                seconds[int(task)] = sum(map(int, stat.read().split()[:2])) / 1e9
         except OSError:
             continue  # the thread has ended
-    return nanoseconds / 1e9
+    return seconds
 
 
 def state(pid: int) -> str:

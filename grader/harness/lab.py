@@ -280,7 +280,9 @@ class Lab:
     # -- telling ----------------------------------------------------------------
 
     def log(self, who: str, what: str, data: bytes = b"", to: str = "") -> None:
-        """Notes an event for the failure report."""
+        """Notes an event for the failure report. Nothing said and nothing done is none."""
+        if not what and not data:
+            return
         now = time.monotonic() - self.started
         if len(self.events) < MAX_EVENTS and now < self.silent_from:
             self.events.append(Event(round(now, 6), who, what, show(data) if data else "", len(data), to))

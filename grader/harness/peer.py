@@ -37,6 +37,7 @@ class Peer:
         self.spoken = bytearray()  # the latest of them
         self.ended = ""  # "closed" or "reset" once the other side has
         self._due = b""  # the bytes that were expected last and have come
+        self.wanted = b""  # the bytes for which the latest wait was, if they are known
         self._messages: list[bytes] = []
         self._decoder = Decoder()
         self._local, self._remote = sock.getsockname(), sock.getpeername()
@@ -204,7 +205,7 @@ class Peer:
         """Exactly these bytes come next, in any pieces."""
         assert not self._messages, "messages that were decoded must be expected first"
         self._wait(lambda: len(self.received) >= len(data) or self.ended
-                   or not data.startswith(bytes(self.received)), self._time(seconds))
+                   or not data.startswith(bytes(self.received)), self._time(seconds), data)
         if not self.received.startswith(data):
             self._fail_different(self._all_of_it(data), data, cause)
         self._due = data
@@ -247,7 +248,7 @@ class Peer:
                 self.received.clear()
             return bool(self._messages or self.ended)
 
-        self._wait(arrived, self._time(seconds))
+        self._wait(arrived, self._time(seconds), b"" if wanted is None else encode(wanted))
         if not self._messages:
             self.lab.fail(cause or self._silence(wanted))
         return self._messages.pop(0)
@@ -270,9 +271,14 @@ class Peer:
         if nothing_more and extra:
             self.lab.fail_with(SURPLUS, self._surplus(extra), cause)
 
-    def _wait(self, condition: Callable[[], object], seconds: float) -> bool:
+    def has_a_part(self) -> bool:
+        """A part of the wanted bytes has come, and nothing else."""
+        came = bytes(self.received) or encode(self._decoder.partial)[: -len(END)]
+        return 0 < len(came) < len(self.wanted) and self.wanted.startswith(came)
+
+    def _wait(self, condition: Callable[[], object], seconds: float, wanted: bytes = b"") -> bool:
         """Waits for what the program should do for this peer. A hang is explained by the peer that waits in vain, and by no other."""
-        self.lab.waits_for = self
+        self.lab.waits_for, self.wanted = self, wanted
         if met := bool(self.lab.until(condition, seconds)):
             self.lab.waits_for = None
         return met

@@ -18,7 +18,7 @@ from . import kernel
 from .deadline import DEADLINE
 from .failures import CRASH, ENDED, EXIT_STATUS, NO_NEWLINE, SIGPIPE, STAGES, STAYS, UNPRINTED
 from .instrument import VARIABLE, Instrument
-from .wire import quote
+from .wire import quote, show
 
 if TYPE_CHECKING:
     from .lab import Lab
@@ -59,7 +59,7 @@ class Program:
         err, child_err = os.pipe()
         command = [*tool, path, *arguments]
         environment = {**_ENVIRONMENT, **(env or {}), **({VARIABLE: str(instrument.path)} if instrument else {})}
-        lab.log(f"your {role}", "start: " + " ".join([role, *arguments]))
+        lab.log(f"your {role}", "start: " + " ".join([role, *map(_argument, arguments)]))
         try:
             self.process = subprocess.Popen(
                 command, stdin=child_in, stdout=child_out, stderr=child_err, start_new_session=True,
@@ -301,6 +301,7 @@ class Program:
         """
         self.ended_by_us = True
         if self.alive():
+            self.lab.log(f"your {self.role}", "is ended by the check")
             self.process.send_signal(signal.SIGXCPU)
             if not self.lab.until(lambda: not self.alive(), 10):
                 self.end()
@@ -309,13 +310,17 @@ class Program:
 
     def end(self) -> None:
         """Ends the program and all it has started, at once."""
+        if self.alive():
+            self.lab.log(f"your {self.role}", "is killed by the check")
         self.ended_by_us = True
         try:
             os.killpg(self.pid, signal.SIGKILL)
         except ProcessLookupError:
             pass
         self.process.wait()
-        self.close_stdin()
+        if self._input is not None:
+            os.close(self._input)
+            self._input = None
         for fd in list(self._open):
             self.lab.selector.unregister(fd)
             os.close(fd)
@@ -325,6 +330,11 @@ class Program:
                 self.instrument.close()
             except OSError:
                 pass  # the program has put something else in its place
+
+
+def _argument(text: str) -> str:
+    """An argument as it would be typed: an empty one, or one with blanks, in quotes."""
+    return text if text and not any(c.isspace() for c in text) else show(os.fsencode(text))
 
 
 def line_matches(line: bytes, expected: bytes) -> bool:

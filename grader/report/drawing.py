@@ -606,7 +606,7 @@ class _Drawing:
             who = f"{_within(row.who, 150, size)}: "
         elif isinstance(source, _Bar) and lane.heading == "more threads" and row.thread:
             who = f"thread {row.thread}: "
-        what = _within(who + row.what, 360, size) + _times(row.times)
+        what = _within(who + row.what, 410, size) + _times(row.times)
         where = "   " + _within(row.where, 160, size) if row.where else ""
         x, y = lane.x, self.y
         if isinstance(source, _Bar) and not source.single and not row.thread:

@@ -18,6 +18,7 @@ FIRST_EVENTS = 2  # that stay when the middle is left out
 SHOWN_FAILURES = 3
 SHOWN_ADVICE = 5
 SHOWN_REASONS = 4
+MANY = 100  # calls in a row
 INDENT = "   "
 BAD = ("failed", "grader error", "unstable")
 _STYLES = {"title": "bold", "mark": "bold red", "cause": "", "event": "dim", "call": "dim italic", "state": "", "pattern": "bold", "foot": "cyan"}
@@ -177,13 +178,41 @@ def _foot(check: dict, width: int) -> list[tuple[str, str]]:
 
 
 def event_lines(events: list[dict], most: int, width: int) -> list[tuple[str, str]]:
-    """The exchange in order, at most `most` lines. The program's own calls stand only where there is room."""
-    chosen = events if len(events) <= most else [e for e in events if not e["thread"] or "injected" in e["what"]]
-    lines = _formatted(chosen, width)
+    """The exchange in order, at most `most` lines. The program's own calls stand where there is room; some always."""
+    events = _repeated(events)
+    lines = _formatted(events if len(events) <= most else _chosen(events), width)
     if len(lines) > most:
         left = len(lines) - most + 1
         lines[FIRST_EVENTS : FIRST_EVENTS + left] = [("event", f"{INDENT}        ... {left} more, all in the record ...")]
     return lines
+
+
+def _repeated(events: list[dict]) -> list[dict]:
+    """Calls in a row that are alike and moved nothing become one, with their number."""
+    rows: list[dict] = []
+    for event in events:
+        same = ("who", "what", "thread", "where", "size")
+        if rows and event["thread"] and not event["size"] and all(rows[-1][key] == event[key] for key in same):
+            rows[-1] = {**rows[-1], "times": rows[-1].get("times", 1) + 1}
+        else:
+            rows.append(event)
+    return rows
+
+
+def _chosen(events: list[dict]) -> list[dict]:
+    """What stays where not all have room: what the other side saw, and the calls that nothing else tells of.
+
+    Those are the calls that failed, and all of a program to which no connection was made: there they are the proof.
+    """
+    starts = [n for n, event in enumerate(events) if event["what"].startswith("start:")]
+    last = starts[-1] if starts else len(events)
+    alone = all(event["what"] != "connected" for event in events[last:])
+    return [event for n, event in enumerate(events)
+            if not event["thread"] or "injected" in event["what"] or _failed_for_good(event) or (alone and n > last)]
+
+
+def _failed_for_good(event: dict) -> bool:
+    return " failed: " in event["what"] and not event["what"].endswith(("EAGAIN", "EINTR", "EINPROGRESS"))
 
 
 def _formatted(events: list[dict], width: int) -> list[tuple[str, str]]:
@@ -206,10 +235,21 @@ def _event(event: dict, column: int, width: int) -> str:
 
 
 def _call(event: dict, column: int, several: bool, width: int) -> str:
+    """A call stands under what is said, or further left where it has no room there: its result is never cut."""
     thread = f"thread {event['thread']}: " if several else ""
+    least = "at least " if event.get("times", 0) >= MANY else ""  # the middle of a record may have been left out
+    times = f", {least}{event['times']} times" if "times" in event else ""
     where = f"  {event['where']}" if event["where"] else ""
-    start = f"{event['seconds']:7.3f}  {'':<{column}}  "
-    return start + _cut(thread + event["what"], width - len(start) - len(where)) + where
+    start = f"{event['seconds']:7.3f}  "
+    room = width - len(start) - len(where)
+    text = _cut_before(f"{thread}{event['what']}{times}", room, " failed: ")
+    return start + " " * min(column + 2, room - len(text)) + text + where
+
+
+def _cut_before(text: str, width: int, mark: str) -> str:
+    """The text, cut if need be before the mark and not behind it."""
+    head, mark, tail = text.partition(mark)
+    return _cut(head, width - len(mark) - len(tail)) + mark + tail if mark else _cut(text, width)
 
 
 def _cut(text: str, width: int) -> str:

@@ -134,3 +134,13 @@ def test_events_without_a_program() -> None:
     assert count(parsed(check([event("client 1", "connected")])), "lane") == 1
     assert count(parsed(check([event("your client", "start: client"), event("the user", data=b"hi\n", to="your client"),
                                event("your server", "start: server")])), "lane") == 3
+
+
+def test_a_failed_call_is_told_whole() -> None:
+    failed = "connect(3) to port 46133 failed: ECONNREFUSED (injected)"
+    root = parsed(check([*NORMAL, *(event("your server", failed, thread=n, where="framing.c:134") for n in range(1, 31))]))
+    assert f"thread 30: {failed}" in words(root) and "\u2026" not in words(root)
+
+
+def test_how_the_check_ended_a_program_is_told() -> None:
+    assert "is killed by the check" in words(parsed(check([*NORMAL, event("your server", "is killed by the check")])))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from grader.execution import Choice
-from grader.harness import kernel
+from grader.harness import hang, kernel
 from grader.harness.build import KIT, Build
 from grader.harness.lab import Failed, Lab
 from grader.selftest.corpus import Patch, apply, mutants
@@ -18,13 +19,27 @@ HERE = Path(__file__).parent
 # What hangs, the check in which it does, the pattern, and a part of what is said of a thread.
 PATTERNS = [
     ("client_waits_for_a_greeting", "stage2.client.basic", "Both sides wait for the other to speak", "waits in recv() for the server (framing.c:"),
-    ("reads_until_the_client_closes", "stage2.server.basic", "It waits for the connection to end", "waits in recv() for client 1 (server.c:"),
-    ("broken_match_is_not_looked_at_again", "stage2.server.near_misses", "It waits for more after DONE has come", "0 bytes unread"),
+    ("reads_until_the_client_closes", "stage2.server.basic", "It reads on after the whole message has come: only when client 1 had ended",
+     "waits in recv() for client 1 (server.c:"),
+    ("recv_with_MSG_WAITALL", "stage2.server.basic", "It asks recv() with MSG_WAITALL for", "waits in recv() for client 1 (framing.c:"),
+    ("waits_for_a_byte_behind_DONE", "stage2.server.basic", "It waits for more after DONE has come", "0 bytes unread"),
+    ("broken_match_is_not_looked_at_again", "stage2.server.near_misses", "It did not take the DONE for the end", "0 bytes unread"),
+    ("ignores_how_much_send_took", "stage2.server.short_send", "The rest of the answer never came.", "waits in recv() for alice"),
     ("joins_at_once", "stage3.server.silent_client", "The second client was never accepted", "waits in pthread_join() (server.c:"),
-    ("lock_while_sending", "stage4.server.stuck_receiver_delays_nobody_else", "It waits for a lock that another thread keeps while it waits itself",
+    ("lock_while_sending", "stage4.server.stuck_receiver_delays_nobody_else",
+     "It waits for a lock that another thread keeps while it waits itself, in poll() until it can send to bob.",
      "waits for a lock (server.c:"),
-    ("an_empty_recv_is_not_the_end", "stage2.server.half_close", "It spins", "is running"),
+    ("an_empty_recv_is_not_the_end", "stage2.server.half_close", "It spins: recv(", "is running"),
     ("keyboard_and_server_in_turn", "stage4.client.push", "It waits for the keyboard, while", "waits in read() for the keyboard (stdin)"),
+]
+
+
+# Mistakes of which a pattern would be said falsely: their messages were seen, or dropped, or answered in part.
+NOT_WAITING_FOR_MORE = [
+    ("ignores_how_much_send_took", "stage2.server.short_send"),
+    ("does_not_unescape", "stage2.server.escaped_done"),
+    ("begins_each_message_with_frame_init", "stage2.server.two_in_one"),
+    ("empty_command_gets_no_reply", "stage4.server.bad_commands"),
 ]
 
 
@@ -40,6 +55,28 @@ def test_a_hang_is_explained(name: str, id: str, pattern: str, state: str, tmp_p
     assert check["verdict"] == "failed", check
     assert check["pattern"].startswith(pattern), (check["pattern"], check["state"])
     assert any(state in line for line in check["state"]), check["state"]
+
+
+@pytest.mark.parametrize(("name", "id"), NOT_WAITING_FOR_MORE, ids=[p[0] for p in NOT_WAITING_FOR_MORE])
+def test_nothing_is_said_of_DONE_where_it_was_seen(name: str, id: str, tmp_path: Path) -> None:
+    record = run(apply(_patch(name), tmp_path / "work"), tmp_path / "out", Choice(only=id))
+    check = next(c for c in record["checks"] if c["id"] == id)
+    assert check["verdict"] == "failed", check
+    assert "DONE" not in check["pattern"] and "whole message" not in check["pattern"], check["pattern"]
+
+
+def test_threads_that_do_the_same_are_told_by_their_numbers() -> None:
+    threads = [hang.Thread(n, n, "recv", "framing.c:41") for n in range(2, 5)]
+    assert "Threads 2, 3 and 4: each waits in recv() (framing.c:41)." in hang.summary(SimpleNamespace(role="server"), threads)
+    threads += [hang.Thread(n, n, "recv", "framing.c:41") for n in range(5, 100)]
+    assert "Threads 2, 3, 4 and 95 more: each waits in recv() (framing.c:41)." in hang.summary(SimpleNamespace(role="server"), threads)
+
+
+def test_a_lock_that_a_thread_has_itself_is_told_so() -> None:
+    thread = hang.Thread(2, 7, "pthread_mutex_lock", "names.c:132", holder=7, lock=True)
+    assert thread.words([thread]) == "waits for a lock (names.c:132), which it has itself"
+    other = hang.Thread(3, 8, "pthread_mutex_lock", "names.c:132", holder=7, lock=True)
+    assert other.words([thread]) == "waits for a lock (names.c:132), which thread 2 has"
 
 
 @pytest.mark.parametrize(("name", "id"), [(p[0], p[1]) for p in PATTERNS if p[0] in ("reads_until_the_client_closes", "lock_while_sending")])

@@ -18,7 +18,7 @@ from grader.harness import kernel
 from grader.harness.build import KIT, Build
 from grader.harness.lab import Lab
 from grader.harness.wire import compare
-from grader.report.terminal import HEIGHT, WIDTH, screen
+from grader.report.terminal import HEIGHT, WIDTH, event_lines, screen
 from grader.session import all_specs
 
 
@@ -77,6 +77,36 @@ def test_the_first_wrong_byte_is_marked() -> None:
     got = next(line for line in lines if line.startswith("   got"))
     marker = next(line for line in lines if "^" in line)
     assert expected[marker.index("^")] == "o" and got[marker.index("^")] == "D" and "byte 205" in marker
+
+
+def _call(what: str, thread: int = 1, where: str = "framing.c:134") -> dict:
+    return {"seconds": 0.1, "who": "your server", "what": what, "data": "", "size": 0, "to": "", "thread": thread, "where": where}
+
+
+@pytest.mark.parametrize("width", [60, 80, 100])
+def test_what_a_failed_call_says_is_never_cut(width: int) -> None:
+    failed = "connect(3) to port 46133 failed: ECONNREFUSED"
+    said = _event(0.1, "an unnamed client of the check", "your server", b"hello")
+    for thread in (1, 12):
+        lines = [line for _style, line in screen(_check(events=[said, _call(failed, thread), _call("close(3)", 1)]), width)]
+        line = next(line for line in lines if "ECONNREFUSED" in line)
+        assert line.endswith("failed: ECONNREFUSED  framing.c:134") and len(line) <= width, line
+        assert width < 80 or "connect(3" in line, "what stands before is shortened"
+
+
+def test_calls_that_are_alike_share_a_line() -> None:
+    lines = [line for _style, line in screen(_check(events=[_call("recv(4) returned 0: the end") for _ in range(300)]))]
+    assert [line for line in lines if "recv(4)" in line] == ["     0.100    recv(4) returned 0: the end, at least 300 times  framing.c:134"]
+
+
+def test_calls_that_nothing_else_tells_of_stay_when_there_is_no_room() -> None:
+    start = {**_call("start: client hello"), "thread": 0, "where": ""}
+    many = [_event(n / 1000, "client 1", "your server", b"hello") for n in range(50)]
+    made = [_call("recv(4) moved 5 bytes"), _call("recv(0) failed: ENOTSOCK"), _call("recv(4) failed: EAGAIN")]
+    text = "\n".join(line for _style, line in event_lines([start, {**start, "what": "connected"}, *many, *made], 12, 97))
+    assert "ENOTSOCK" in text and "moved" not in text and "EAGAIN" not in text, text
+    text = "\n".join(line for _style, line in event_lines([*many, start, *made], 12, 97))
+    assert "ENOTSOCK" in text and "moved" in text, text
 
 
 def test_one_more_hint_is_shown_each_time(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

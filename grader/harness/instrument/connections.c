@@ -46,6 +46,15 @@ int __wrap_accept4(int listener, struct sockaddr *from, socklen_t *size,
                                   __real_accept4(listener, from, size, flags));
 }
 
+/* The port of an IPv4 or IPv6 address, 0 if there is none. */
+static size_t port_of(const struct sockaddr *where, socklen_t size)
+{
+    if (page == NULL || where == NULL || size < sizeof(struct sockaddr_in) ||
+        (where->sa_family != AF_INET && where->sa_family != AF_INET6))
+        return 0;
+    return ntohs(((const struct sockaddr_in *)where)->sin_port);
+}
+
 /* The address, or, where a rule moves its port, a copy with the other port. */
 static const struct sockaddr *moved(const struct sockaddr *where,
                                     socklen_t size,
@@ -88,7 +97,7 @@ static int interrupted_connect(int fd, const struct sockaddr *where,
 int __wrap_connect(int fd, const struct sockaddr *where, socklen_t size)
 {
     struct sockaddr_storage copy;
-    struct call *call = note(F_CONNECT, fd, 0, FROM);
+    struct call *call = note(F_CONNECT, fd, port_of(where, size), FROM);
     struct rule *rule = rule_for(CONNECT, FAIL);
 
     where = moved(where, size, &copy);
@@ -103,7 +112,7 @@ int __wrap_connect(int fd, const struct sockaddr *where, socklen_t size)
 int __wrap_bind(int fd, const struct sockaddr *where, socklen_t size)
 {
     struct sockaddr_storage copy;
-    struct call *call = note(F_BIND, fd, 0, FROM);
+    struct call *call = note(F_BIND, fd, port_of(where, size), FROM);
     return fails(BIND, call)
                ? -1
                : (int)done(call,
