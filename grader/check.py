@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from .harness.failures import KINDS
 from .harness.failures import hints as hints_of_kind
 
 STAGE_POINTS = {1: 15.0, 2: 30.0, 3: 20.0, 4: 35.0}
@@ -37,7 +38,7 @@ class Spec:
 
     def hints_for(self, kind: str) -> list[str]:
         """The hints of a failure of this kind: the check's own, unless the kind has some and the check is not about it."""
-        if not kind or kind in self.about:
+        if kind not in KINDS or kind in self.about:
             return list(self.hints)
         return hints_of_kind(kind, self.stage, self.id.split(".")[1])
 

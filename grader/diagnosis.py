@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
-from .record import NOT_THERE
+from .harness.failures import NOT_THERE
 
 HERE = Path(__file__).parent
 MATRIX = HERE / "matrix.json"
@@ -78,7 +78,7 @@ def likely_mistake(record: dict) -> dict | None:
 
 
 def _tells(check: dict) -> bool:
-    return check["verdict"] == "failed" and not check["cause"].startswith(NOT_THERE)
+    return check["verdict"] == "failed" and check.get("kind") not in NOT_THERE
 
 
 def signature(id: str, mistake: str, stage: int, checks: Iterable[dict]) -> Signature:
@@ -98,7 +98,7 @@ def kind_of(cause: str) -> str:
     """A cause without what differs between two students: quoted bytes, numbers, names of functions and lines."""
     words = re.sub(r'"(?:[^"\\]|\\.)*"', '"', cause)
     words = re.sub(r"\S+\(\) at \S+", "a function", words)
-    return re.sub(r"\d+(\.\d+)?", "#", words)
+    return re.sub(r"\b(byte|descriptor|thread)\b", r"\1s", re.sub(r"\d+(\.\d+)?", "#", words))
 
 
 @cache

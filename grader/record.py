@@ -16,8 +16,6 @@ from .harness.wire import Difference, printable
 SCHEMA = "relaylab/record/2"
 
 
-# Causes of programs that are not there: they tell nothing of a mistake, and no repetition would change them.
-NOT_THERE = ("Not written yet", "Your server does not compile", "Your client does not compile")
 COSTS_NOTHING = ("passed", "unstable", "grader error")  # a doubt is never the student's loss
 
 

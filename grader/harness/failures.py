@@ -6,14 +6,17 @@ something else. A check that is itself about a kind says so with `about=` and ke
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 import pytest
 
-from .hang import State
 from .wire import Difference
 
 STAGES = {1: "stage1_echo", 2: "stage2_framing", 3: "stage3_threads", 4: "stage4_relay"}
 
+REPORTED = "reported by a tool"  # the check's own hints fit
 NOT_WRITTEN, MISSING, COMPILE = "not written", "missing file", "does not compile"
+NOT_THERE = frozenset({NOT_WRITTEN, MISSING, COMPILE})  # such failures tell nothing of a mistake
 CRASH, SIGPIPE, ENDED = "crash", "SIGPIPE", "ended by itself"
 EXIT_STATUS, STAYS = "exit status", "does not end"
 NO_LISTENER, SWAPPED_PORT, NO_CONNECT = "does not listen", "port with swapped bytes", "does not connect"
@@ -134,9 +137,17 @@ def hints(kind: str, stage: int, role: str) -> list[str]:
     return [hint.format(stage=stage, role=role, directory=STAGES[stage]) for hint in _HINTS[kind]]
 
 
+@dataclass(frozen=True, slots=True)
+class State:
+    """What a hanging program does: the pattern in one sentence, "" if none fits, and each thread, one line each."""
+
+    pattern: str = ""
+    lines: list[str] = field(default_factory=list)
+
+
 class Failed(pytest.fail.Exception):
-    """The check has failed: `cause` in one sentence, and what explains it. `kind` is one of KINDS, or "" where the
-    check's own hints fit."""
+    """The check has failed: `cause` in one sentence, and what explains it. `kind` is one of those above, or "" where
+    it is nothing but what the check is about."""
 
     def __init__(self, cause: str, difference: Difference | None = None, state: State | None = None, kind: str = "") -> None:
         super().__init__(cause, pytrace=False)

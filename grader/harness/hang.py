@@ -13,10 +13,11 @@ import struct
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from . import kernel, trace
+from .failures import State
 from .wire import END, Decoder, count, encode, show
 
 if TYPE_CHECKING:
@@ -36,14 +37,6 @@ OFTEN = 50  # calls of one kind within LOOK that can only be a loop
 PROBE = b"and one more"  # no check expects it
 MOST_LINES = 4
 MOST_NUMBERS = 4  # of threads that do the same
-
-
-@dataclass(frozen=True, slots=True)
-class State:
-    """The pattern in one sentence, "" if none fits, and what each thread does, one line each."""
-
-    pattern: str = ""
-    lines: list[str] = field(default_factory=list)
 
 
 @dataclass(slots=True)

@@ -147,6 +147,11 @@ class Peer:
         theirs = kernel.tcp_socket(self._remote, self._local)
         return theirs.unsent if theirs else 0
 
+    def until_sent_to(self, cause: str) -> None:
+        """Waits until the program has sent something to this peer, which need not read it."""
+        if not self._wait(lambda: self.unread_here() + self.backlog() > 0, self._time(None)):
+            self.lab.fail(cause)
+
     def inode_there(self) -> int | None:
         """The inode of the program's socket; 0 before accept(), None when there is none."""
         theirs = kernel.tcp_socket(self._remote, self._local)
@@ -280,7 +285,7 @@ class Peer:
         """Waits for what the program should do for this peer. A hang is explained by the peer that waits in vain, and by no other."""
         self.lab.waits_for, self.wanted = self, wanted
         if met := bool(self.lab.until(condition, seconds)):
-            self.lab.waits_for = None
+            self.lab.waits_for, self.wanted = None, b""
         return met
 
     def _time(self, seconds: float | None) -> float:

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from ..check import STAGE_TITLES
 from ..diagnosis import kind_of
+from ..harness.failures import NOT_WRITTEN
 from ..harness.wire import count, printable
 from .wrap import wrap
 
@@ -68,7 +69,7 @@ def _likely(record: dict, console: Console) -> None:
 
 
 def _beginning(shown: list[dict], console: Console) -> None:
-    if shown and shown[0]["cause"].startswith("Not written yet"):
+    if shown and shown[0]["kind"] == NOT_WRITTEN:
         stage = shown[0]["stage"]
         console.print(f"\nSomething is not written yet. handouts/stage{stage}.md leads through it, from TODO {stage}.1 on.")
 

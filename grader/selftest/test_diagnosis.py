@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from grader.diagnosis import Signature, best_match, known, leave_one_out, likely_mistake, mistakes
+from grader.diagnosis import Signature, best_match, known, leave_one_out, likely_mistake, mistakes, signature
 from grader.execution import Choice
 from grader.harness.build import KIT
+from grader.harness.failures import MISSING
 from grader.selftest.corpus import apply, mutants
 from grader.report.terminal import most_telling
 from grader.session import run
@@ -69,6 +70,12 @@ def test_a_program_that_is_not_there_looks_like_no_mistake(tmp_path: Path) -> No
     net.write_text(net.read_text() + "int missing = ;\n")
     record = run(source, tmp_path / "out", Choice(stage=1, quick=True))
     assert record["likely"] is None and any("does not compile" in c["cause"] for c in record["checks"])
+
+
+def test_a_file_that_is_missing_is_no_feature_of_a_mistake() -> None:
+    check = {"id": "stage2.server.basic", "stage": 2, "verdict": "failed", "cause": "x", "pattern": ""}
+    assert signature("", "", 2, [check]).features
+    assert not signature("", "", 2, [{**check, "kind": MISSING}]).features
 
 
 def test_a_mistake_is_recognised_without_the_checks_that_were_left_out() -> None:

@@ -467,7 +467,7 @@ static void *connect_and_discard(void *unused)
     int fd = socket(AF_INET, SOCK_STREAM, 0);
     connect(fd, (struct sockaddr *)&address, sizeof address);
     send(fd, "hello", 5, 0);
-    return recv(fd, NULL, 5, MSG_TRUNC) == 5 ? unused : "it did not come";
+    return recv(fd, BUFFER, 5, MSG_TRUNC) == 5 ? unused : "it did not come";
 }
 int main(void)
 {
@@ -479,7 +479,7 @@ int main(void)
     pthread_create(&thread, NULL, connect_and_discard, NULL);
     int fd = accept(listener, NULL, NULL);
     send(fd, "hello", 5, 0);
-    long n = recv(fd, NULL, 5, MSG_TRUNC);
+    long n = recv(fd, BUFFER, 5, MSG_TRUNC);
     pthread_join(thread, &wrong);
     return n != 5 || wrong != NULL;
 }
@@ -509,6 +509,7 @@ def test_a_race_inside_a_wrapped_call_is_reported_where_the_student_calls_it(cal
 
 @pytest.mark.parametrize("words", [
     {"OPEN": "pipe(ends)", "GIVE": "write(ends[1], v.iov_base, 1)", "TAKE": "read(ends[0], &n, 1)"},
+    {"OPEN": "pipe(ends)", "GIVE": "close(ends[1])", "TAKE": "read(ends[0], &n, 1)"},
     {"OPEN": "pipe(ends)", "GIVE": "writev(ends[1], &v, 1)", "TAKE": "readv(ends[0], &v, 1)"},
     {"OPEN": "ends[0] = ends[1] = eventfd(0, 0)", "GIVE": "eventfd_write(ends[1], 1)", "TAKE": "eventfd_read(ends[0], &n)"},
     {"OPEN": "socketpair(AF_UNIX, SOCK_STREAM, 0, ends)", "GIVE": "send(ends[1], v.iov_base, 1, 0)", "TAKE": "recv(ends[0], &n, 1, 0)"},
@@ -517,8 +518,47 @@ def test_memory_may_be_handed_over_through_a_descriptor(words: dict[str, str], t
     assert _races(HAND_OVER, tmp_path, **words) == []
 
 
-def test_threads_may_throw_away_what_they_receive(tmp_path: Path) -> None:
-    assert _races(THROW_AWAY, tmp_path) == []
+@pytest.mark.parametrize("buffer", ["NULL", "&size"])
+def test_threads_may_throw_away_what_they_receive(buffer: str, tmp_path: Path) -> None:
+    assert _races(THROW_AWAY, tmp_path, BUFFER=buffer) == []
+
+
+# One call lasts while others fill the trace again and again.
+LASTS = r"""
+#include <pthread.h>
+#include <sys/socket.h>
+#include <unistd.h>
+static int slow[2], fast[2];
+static void *wait_for_it(void *unused)
+{
+    char bytes[8];
+    return recv(slow[1], bytes, sizeof bytes, 0) == 7 ? unused : "other bytes came";
+}
+int main(void)
+{
+    pthread_t thread;
+    char byte = 0;
+    void *wrong;
+    socketpair(AF_UNIX, SOCK_STREAM, 0, slow);
+    socketpair(AF_UNIX, SOCK_STREAM, 0, fast);
+    pthread_create(&thread, NULL, wait_for_it, NULL);
+    for (int i = 0; i < 10000; i++)
+        if (send(fast[0], &byte, 1, 0) != 1 || recv(fast[1], &byte, 1, 0) != 1)
+            return 1;
+    send(slow[0], "7 bytes", 7, 0);
+    pthread_join(thread, &wrong);
+    return wrong != NULL;
+}
+"""
+
+
+def test_a_call_that_lasts_keeps_its_place_in_the_trace(tmp_path: Path) -> None:
+    (tmp_path / "lasts.c").write_text(LASTS)
+    _compile(tmp_path / "lasts.c", "-o", str(tmp_path / "lasts"), str(compile_object(tmp_path / "instrument.o")), *instrument.LINK_FLAGS.split())
+    page = Instrument(tmp_path / "page")
+    subprocess.run([str(tmp_path / "lasts")], env={instrument.VARIABLE: str(page.path)}, check=True, timeout=60)
+    assert (page.moved("recv"), page.moved("send")) == (10007, 10007)
+    assert [(call.function, call.data) for call in page.calls() if call.result == 7] == [("recv", b"7 bytes"), ("send", b"7 bytes")]
 
 
 RECV = "recv(reader->fd, reader->input, sizeof reader->input, 0)"

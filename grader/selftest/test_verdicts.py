@@ -6,11 +6,14 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from grader.execution import Choice
-from grader.harness.build import KIT
+from grader.execution import Choice, Run
+from grader.harness.build import KIT, Build
+from grader.harness.failures import REPORTED
+from grader.harness.instrument import short
 from grader.harness.lab import Lab
 from grader.record import Outcome, Record
 from grader.report.terminal import HEIGHT, WIDTH, screen
@@ -167,3 +170,37 @@ def test_calls_that_never_were_do_not_keep_a_hang_from_being_told(tmp_path: Path
     assert check["verdict"] == "failed" and check["points"] == 0, check
     lines = [line for _style, line in screen(check)]
     assert len(lines) <= HEIGHT and all(len(line) <= WIDTH for line in lines), lines
+
+
+def _outcome(verdict: str, kind: str = "", cause: str = "") -> Outcome:
+    return Outcome(verdict, cause or verdict, kind=kind)
+
+
+@pytest.mark.parametrize(("judged", "verdict", "cause"), [
+    ([("failed", "traced")], "failed", "traced"),
+    ([("passed", ""), ("passed", "")], "unstable", "It failed once and passed when repeated. The first time: first"),
+    ([("passed", ""), ("failed", "again")], "failed", "first"),
+    ([("not reached", ""), ("failed", "again")], "failed", "first"),
+], ids=["fails_again", "was_luck", "fails_only_as_it_is_built_for_students", "a_fault_was_not_met"])
+def test_only_the_program_that_failed_can_show_that_it_was_luck(judged: list, verdict: str, cause: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    outcomes = iter(_outcome(verdict, cause=cause) for verdict, cause in judged)
+    plan = object.__new__(Run)
+    monkeypatch.setattr(Run, "_judge", lambda *_arguments, **_options: next(outcomes))
+    repeated = plan._repeat(all_specs()[0], _outcome("failed", cause="first"))
+    assert (repeated.verdict, repeated.cause) == (verdict, cause)
+
+
+def test_what_a_tool_reports_the_second_time_explains_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = object.__new__(Run)
+    monkeypatch.setattr(Run, "_judge", lambda *_arguments, **_options: _outcome("failed", REPORTED, "In your server, f() has a data race."))
+    assert plan._repeat(all_specs()[0], _outcome("failed")).kind == REPORTED
+
+
+def test_a_fault_is_met_when_the_call_is_counted_later_than_its_bytes_arrive(tmp_path: Path) -> None:
+    lab = Lab(2, Build(KIT / "solutions", tmp_path), logs=str(tmp_path))
+    counted = iter([3, 3, 9])
+    fault = short("send", 3)
+    page = SimpleNamespace(met=lambda _fault: 1, seen=lambda _fault: 1, moved=lambda _family: next(counted))
+    lab.require_met(SimpleNamespace(instrument=page, role="server", peers=[SimpleNamespace(sent=0, total=9)]), fault)
+    assert next(counted, None) is None
+    lab.close()

@@ -10,7 +10,7 @@ import pytest
 from grader.check import check
 from grader.checks.common import workload
 from grader.harness import memory
-from grader.harness.failures import CRASH
+from grader.harness.failures import CRASH, REPORTED
 from grader.harness.instrument import slow_unlock
 from grader.harness.lab import Failed, Lab
 
@@ -52,7 +52,7 @@ def test_the_server_uses_only_its_own_memory_and_gives_it_back(lab: Lab) -> None
     workload.serve(lab, server)
     server.finish_under_tool()
     found = memory.findings(lab, server)
-    lab.require(not found, "In your server, " + " Also, ".join(found[:3]))
+    lab.require(not found, "In your server, " + " Also, ".join(found[:3]), kind=REPORTED)
 
 
 @check("client.memory", points={1: 0.5, 2: 0.5, 4: 0.5}, todo={1: "1.8", 2: "2.7", 4: "4.8"},
@@ -67,7 +67,7 @@ def test_the_client_uses_only_its_own_memory_and_gives_it_back(lab: Lab) -> None
     rehearse(lab, workload.talk)
     client = workload.talk(lab, **memory.valgrind(lab, memory.MEMCHECK))
     found = memory.findings(lab, client)
-    lab.require(not found, "In your client, " + " Also, ".join(found[:3]))
+    lab.require(not found, "In your client, " + " Also, ".join(found[:3]), kind=REPORTED)
 
 
 @check("server.races", points={3: 1.5, 4: 1.25}, todo={3: "3.1", 4: "4.3"}, tool=True, hints=(
@@ -95,7 +95,7 @@ def test_no_two_threads_use_the_same_memory_without_a_lock(lab: Lab) -> None:
     server.finish_under_tool()
     found = memory.tsan_findings(lab, server)
     if found:
-        lab.fail("In your server, " + " Also, ".join(found[:3]) + witness(lab))
+        lab.fail("In your server, " + " Also, ".join(found[:3]) + witness(lab), kind=REPORTED)
 
 
 BOUNDS_HINTS = (
@@ -145,7 +145,7 @@ def _require_clean(lab: Lab) -> None:
     for program in lab.programs:
         lab.until(lambda: program.alive() or not program.reading(), 1)
         if found := memory.asan_findings(lab, program):
-            raise Failed(f"In your {program.role}, {found[0]}")
+            raise Failed(f"In your {program.role}, {found[0]}", kind=REPORTED)
 
 
 DIRTY_HINTS = (

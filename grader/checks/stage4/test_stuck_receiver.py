@@ -23,8 +23,7 @@ FLOOD = encode(b"TO bob " + b"x" * 4000)
 def flood(lab: Lab, alice: Peer, bob: Peer, count: int) -> Backlog:
     """alice begins to write `count` messages to bob; returns bob's backlog when the first bytes have come to him."""
     alice.keep_sending(FLOOD * count)
-    lab.waits_for = bob
-    lab.require(lab.until(lambda: bob.unread_here() + bob.backlog() > 0), "alice wrote to bob, and nothing was sent to him.")
+    bob.until_sent_to("alice wrote to bob, and nothing was sent to him.")
     return Backlog(lab, bob)
 
 

@@ -175,6 +175,7 @@ int noted_close(int fd, uint64_t from)
     int was_socket = is_socket(fd);
     unsigned before = fd >= 0 && fd < DESCRIPTORS ? LOAD(accepted[fd]) : 0;
     struct call *call = note(F_CLOSE, fd, 0, from);
+    handed_over(fd); /* the end of a pipe tells, too */
     int result = (int)done(call, __real_close(fd));
     int error = errno;
     if (was_socket)

@@ -8,7 +8,8 @@
  * the call and never by chance, and counts each time it does so. In the same
  * page it notes every call: when, which thread, from where, how many bytes.
  *
- * Without the page (RELAYLAB_INSTRUMENT is not set) every call passes through.
+ * Without the page (RELAYLAB_INSTRUMENT is not set) no rule applies and nothing
+ * is noted.
  *
  * It takes no locks, because a lock would order the student's threads, and the
  * race detectors would then see fewer races. __init__.py has the other end.
@@ -193,14 +194,21 @@ void hold(struct rule *rule, void (*look)(void *argument), void *argument)
 
 /* -- the trace -------------------------------------------------------------- */
 
+static struct call *next_place(void)
+{
+    return &page->calls[(ADD(page->calls_len, 1) - 1) % CALLS];
+}
+
 struct call *note(unsigned function, int fd, size_t asked, uint64_t from)
 {
     static struct call nowhere;
 
     if (page == NULL)
         return &nowhere;
-    unsigned n = ADD(page->calls_len, 1) - 1;
-    struct call *call = &page->calls[n % CALLS];
+    /* A call that lasts keeps its place. */
+    struct call *call = next_place();
+    for (int i = 0; i < CALLS && LOAD(call->state) == CALL_BEGUN; i++)
+        call = next_place();
     STORE(call->state, CALL_FREE);
     call->began = now();
     call->thread = (int32_t)syscall(SYS_gettid);

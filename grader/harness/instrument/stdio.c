@@ -73,7 +73,7 @@ FILE *__wrap_fdopen(int fd, const char *mode)
 int __wrap_fileno(FILE *stream)
 {
     for (int i = 0; i < STREAMS; i++)
-        if (LOAD(streams[i].stream) == stream)
+        if (stream != NULL && LOAD(streams[i].stream) == stream)
             return streams[i].fd;
     return __real_fileno(stream);
 }
