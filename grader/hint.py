@@ -22,10 +22,10 @@ def show_next(id: str, memory: Path, record: Path) -> int:
         print(f'There is no check "{id}".{similar(id)} handouts/checks.md lists them all.')
         return 2
     spec = specs[id]
-    cause, hints = _last_failure(spec, record)
-    shown = _read(memory)
+    cause, kind, hints = _last_failure(spec, record)
+    shown, key = _read(memory), f"{id} {kind}".strip()
     # The first hint stands below the failure already.
-    number = min(shown.get(id, 1) + 1, len(hints))
+    number = min(shown.get(key, 1) + 1, len(hints))
     print(f"{spec.title}\n")
     if cause:
         _print("  last run  ", cause)
@@ -33,19 +33,20 @@ def show_next(id: str, memory: Path, record: Path) -> int:
         _print(f"  hint {position}/{len(hints)}  ", hint)
     if number == len(hints):
         print()
-        _print("", f"That was the last hint. TODO {spec.todo} in handouts/stage{spec.stage}.md explains the matter." if spec.todo else "That was the last hint.")
-    shown[id] = number
+        explained = f" TODO {spec.todo} in handouts/stage{spec.stage}.md explains the matter." if spec.todo and hints == list(spec.hints) else ""
+        _print("", f"That was the last hint.{explained}")
+    shown[key] = number
     memory.parent.mkdir(parents=True, exist_ok=True)
     memory.write_text(json.dumps(shown, indent=1), encoding="utf-8")
     return 0
 
 
-def _last_failure(spec: Spec, record: Path) -> tuple[str, list[str]]:
-    """The cause for which the check failed in the last run, and the hints that fit it; else "" and the check's own."""
+def _last_failure(spec: Spec, record: Path) -> tuple[str, str, list[str]]:
+    """The cause for which the check failed in the last run, its kind, and the hints that fit it; else "", "" and the check's own."""
     for check in _read(record).get("checks", []):
         if check["id"] == spec.id and check["verdict"] == "failed":
-            return check["cause"], check["hints"]
-    return "", list(spec.hints)
+            return check["cause"], check.get("kind", "") if check["hints"] != list(spec.hints) else "", check["hints"]
+    return "", "", list(spec.hints)
 
 
 def _print(lead: str, text: str) -> None:

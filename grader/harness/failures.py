@@ -29,9 +29,9 @@ _LEFT_OPEN = "Is there a way out of your code (return, continue, break, an error
 # Three each: a question, a direction, nearly the answer.
 _HINTS = {
     NOT_WRITTEN: (
-        "Which function in {directory}/ still says ENOSYS, and is it the next one in the handout?",
-        "`grep -n ENOSYS {directory}/*.c` lists what is not written yet. Take the one with the lowest TODO number.",
-        "Write that function as its step in handouts/stage{stage}.md says, and take out the two lines with ENOSYS.",
+        "Which function still says ENOSYS, and is it the next one in the handout?",
+        "`grep -n ENOSYS stage*/*.c` lists what is not written yet, in all stages. Take the one with the lowest TODO number.",
+        "Write that function as the handout that its TODO names says, and take out the two lines with ENOSYS.",
     ),
     MISSING: (
         "Which .c files does the handout name for this stage, and which of them are there?",
@@ -65,7 +65,7 @@ _HINTS = {
     ),
     STAYS: (
         "What should make your {role} end here, and how does it learn of it?",
-        "The report says in which call it waits. What should that call return, or should it not be made any more?",
+        "If the report names the call in which it waits: what should that call return, or should it not be made any more?",
         "recv() and read() return 0 at the end: that must lead out of the loop, and main() must return.",
     ),
     NO_LISTENER: (
@@ -120,7 +120,7 @@ _HINTS = {
     ),
     MEMORY: (
         "What do you allocate for each client or message, and which line frees it?",
-        "valgrind counts it: `make check SLOW=1 ONLY=\"stage{stage} memory\"` names the line that allocated what is lost.",
+        "valgrind counts it: `make check SLOW=1 ONLY=\"stage{stage} memory\"` names the line that allocated it, if it is lost.",
         "Free at the place where the client's service ends, on every way out; a buffer or list that only grows must go there, too.",
     ),
     SLOW: (

@@ -3,8 +3,8 @@
 The facts are the kernel's: in which call each thread waits, on whose connection, what is unread.
 The instrument adds the line of the source when the program is linked with it. A pattern is named only
 where the facts prove it; where they do not, the facts stand alone. For some proofs the peer says one
-thing more to the program and looks whether the awaited answer comes; the check is over by then, so that
-changes no verdict.
+thing more to the program and looks whether the awaited answer comes. The check is over by then, so that
+changes no verdict; where it is not, because a tool's report still decides, nothing more is said.
 """
 
 from __future__ import annotations
@@ -106,9 +106,10 @@ def look(lab: Lab, program: Program) -> list[Thread]:
     ids = [call.thread for call in calls]
     numbers, lasting = trace.thread_numbers(program), trace.lasting(program)
     threads = []
-    for position, call in enumerate(calls, 1):
+    for call in calls:
         function, where = lasting.get(call.thread, ("", ""))
-        thread = Thread(numbers.get(call.thread, position), call.thread, call.call, where)
+        number = numbers.setdefault(call.thread, max(numbers.values()) + 1)  # a thread that has ended keeps its own
+        thread = Thread(number, call.thread, call.call, where)
         if call.call == "futex":
             _look_at_lock(pid, thread, call, ids, function)
         elif call.call in ("poll", "ppoll"):
@@ -217,7 +218,7 @@ def _spins(lab: Lab, program: Program, threads: list[Thread]) -> str:
     lab.let_pass(LOOK)
     after = kernel.busy_threads(pid)
     busy = [thread for thread in after if after[thread] - before.get(thread, after[thread]) >= SPINNING * LOOK]
-    if not busy:
+    if not busy or not _is_traced(program):  # nobody knows whether it waits
         return ""
     calls = [c for c in trace.calls(program) if c.thread in busy and c.began >= start and c.ended]
     if any(call.result > 0 and call.function in (*trace.MOVES_BYTES, "accept") for call in calls):
@@ -226,6 +227,11 @@ def _spins(lab: Lab, program: Program, threads: list[Thread]) -> str:
     if times < OFTEN:
         return f"It never waits: your {program.role} uses a whole processor."
     return f"It spins: {often} again and again, and your {program.role} uses a whole processor."
+
+
+def _is_traced(program: Program) -> bool:
+    """Its calls are noted, and no tool makes it slow and judges what it does to its end."""
+    return program.instrument is not None and program.slowness == 1
 
 
 def _never_accepted(lab: Lab, program: Program, threads: list[Thread]) -> str:
@@ -301,8 +307,13 @@ def _asks_for_all(lab: Lab, program: Program, threads: list[Thread]) -> str:
     """The kernel shows the flags and the size of the recv() in which a thread waits for the peer that waits for it."""
     for thread in threads:
         if thread.peer and thread.peer is lab.waits_for and thread.flags & MSG_WAITALL and thread.asked > 1 and thread.peer.wanted:
-            return f"It asks recv() with MSG_WAITALL for {count(thread.asked)}, and waits until all of them have come."
+            return f"It asks recv() with MSG_WAITALL for {count(_asked_itself(program, thread))}, and waits until all of them have come."
     return ""
+
+
+def _asked_itself(program: Program, thread: Thread) -> int:
+    """The bytes for which the source asks: what the kernel was asked for may have been made less by the check."""
+    return next((c.asked for c in reversed(trace.calls(program)) if c.thread == thread.id and not c.ended), thread.asked)
 
 
 def _waits_for_more(lab: Lab, program: Program, threads: list[Thread]) -> str:
@@ -333,6 +344,8 @@ def _proved_by_a_probe(lab: Lab, program: Program, peer: Peer) -> str:
 
     Nothing was printed or sent after the peer's message; else the program has seen its end.
     """
+    if not _is_traced(program):
+        return ""
     message = _last_message(lab, peer)
     if message is None or _spoke_since(lab, program, peer) or peer.wanted == encode(b"ERR bad command"):  # an answer to the probe, too
         return ""

@@ -115,9 +115,12 @@ def busy_threads(pid: int) -> dict[int, float]:
 
 
 def state(pid: int) -> str:
-    """The letter of the process's state (proc(5)); `T` is stopped."""
-    with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as stat:
-        return stat.read().rpartition(")")[2].split()[0]
+    """The letter of the process's state (proc(5)); `T` is stopped. Empty if the process is gone."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as stat:
+            return stat.read().rpartition(")")[2].split()[0]
+    except OSError:
+        return ""
 
 
 def asleep(pid: int) -> bool:

@@ -185,12 +185,12 @@ class Program:
         line = quote(expected)
         if line_matches(rest, expected):
             self.lab.fail_with(NO_NEWLINE, f"Your {self.role} printed {line} without the newline that ends the line.", own)
-        if not any(lines) and not rest:
+        if not lines and not rest:
             more = "more " if self.output else ""
             kind = "" if self.output else UNPRINTED
             self.lab.fail_with(kind, f"Nothing {more}arrived on stdout, where your {self.role} should print the line {line}: "
                                "does it end with \\n, and is it flushed?", own)
-        shown = ", ".join(quote(got, 40) for got in [*lines, rest][:3] if got)
+        shown = ", ".join(quote(got, 40) for got in [*lines, rest][:3] if got) or "only an empty line"
         self.lab.fail(own or f"Your {self.role} did not print the line {line} on stdout; it printed {shown}.")
 
     def count_line(self, expected: bytes) -> int:

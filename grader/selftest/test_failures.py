@@ -33,6 +33,10 @@ def test_each_kind_has_three_short_hints_of_which_the_first_fits_the_screen(kind
     assert len(wrap(hints[0], NARROW)) <= 2, hints[0]
 
 
+def test_what_is_not_written_may_be_in_an_earlier_stage() -> None:
+    assert "stage3" not in " ".join(failures.hints(failures.NOT_WRITTEN, 3, "server"))
+
+
 def test_what_a_check_is_about_is_a_kind_and_its_first_hint_fits_the_screen() -> None:
     for spec in SPECS.values():
         assert set(spec.about) <= KINDS, spec.id
@@ -123,7 +127,7 @@ def test_make_hint_shows_the_hints_of_the_last_failure(tmp_path: Path, capsys: p
     crash = failures.hints(CRASH, 1, "server")
 
     def said(verdict: str) -> str:
-        path.write_text(json.dumps({"checks": [{"id": spec.id, "verdict": verdict, "cause": "It died.", "hints": crash}]}))
+        path.write_text(json.dumps({"checks": [{"id": spec.id, "verdict": verdict, "cause": "It died.", "kind": CRASH, "hints": crash}]}))
         assert hint.show_next(spec.id, tmp_path / "hints.json", path) == 0
         text = capsys.readouterr().out
         assert all(len(line) <= 60 for line in text.splitlines()), text
@@ -133,6 +137,8 @@ def test_make_hint_shows_the_hints_of_the_last_failure(tmp_path: Path, capsys: p
     assert "`build/asan/stage1_echo/server`" in first and "It died." in first
     assert "hint 3/3" in second and " ".join(crash[2].split()) in " ".join(second.split())
     assert "It died." not in passed and spec.hints[0][:30] in passed
+    assert "hint 3/3" not in first + passed, "the hints of each kind are counted for themselves"
+    assert "TODO 1.2" in said("passed") and "TODO" not in second, "the TODO is about what the check is about"
 
 
 @pytest.fixture
@@ -166,6 +172,19 @@ def test_one_byte_is_not_1_bytes_and_what_follows_is_counted(talking: Lab) -> No
     with pytest.raises(Failed) as failure:
         peer.expect(b"hello", seconds=0.2)
     assert "1 byte of 5" in failure.value.cause, failure.value.cause
+
+
+@pytest.mark.parametrize(("printed", "kind", "words"), [
+    (b"", UNPRINTED, "Nothing arrived on stdout, where your server should print"),
+    (b"\n", "", 'did not print the line "received: x" on stdout; it printed only an empty line.'),
+    (b"\nmore\n", "", 'did not print the line "received: x" on stdout; it printed "more".'),
+])
+def test_an_empty_line_is_not_nothing(talking: Lab, printed: bytes, kind: str, words: str) -> None:
+    server = talking.server()
+    server.output[:] = printed
+    with pytest.raises(Failed) as failure:
+        server.expect_line(b"received: x", seconds=0.1)
+    assert failure.value.kind == kind and words in failure.value.cause, failure.value.cause
 
 
 @pytest.mark.parametrize("width", [20, 37, 77])

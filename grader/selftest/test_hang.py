@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from grader.execution import Choice
-from grader.harness import hang, kernel
+from grader.harness import hang, kernel, trace
 from grader.harness.build import KIT, Build
+from grader.harness.instrument import short
 from grader.harness.lab import Failed, Lab
 from grader.selftest.corpus import Patch, apply, mutants
 from grader.session import run
@@ -37,10 +39,15 @@ PATTERNS = [
 # Mistakes of which a pattern would be said falsely: their messages were seen, or dropped, or answered in part.
 NOT_WAITING_FOR_MORE = [
     ("ignores_how_much_send_took", "stage2.server.short_send"),
-    ("does_not_unescape", "stage2.server.escaped_done"),
     ("begins_each_message_with_frame_init", "stage2.server.two_in_one"),
     ("empty_command_gets_no_reply", "stage4.server.bad_commands"),
 ]
+
+
+@pytest.fixture(autouse=True)
+def an_error_while_looking_is_not_taken_for_modesty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A grading says nothing where the explanation itself goes wrong; here it must not go wrong."""
+    monkeypatch.setattr(Lab, "_explained", lambda lab, explain, _otherwise: explain(lab))
 
 
 def _patch(name: str) -> Patch:
@@ -61,7 +68,7 @@ def test_a_hang_is_explained(name: str, id: str, pattern: str, state: str, tmp_p
 def test_nothing_is_said_of_DONE_where_it_was_seen(name: str, id: str, tmp_path: Path) -> None:
     record = run(apply(_patch(name), tmp_path / "work"), tmp_path / "out", Choice(only=id))
     check = next(c for c in record["checks"] if c["id"] == id)
-    assert check["verdict"] == "failed", check
+    assert check["verdict"] == "failed" and check["state"], check
     assert "DONE" not in check["pattern"] and "whole message" not in check["pattern"], check["pattern"]
 
 
@@ -77,6 +84,68 @@ def test_a_lock_that_a_thread_has_itself_is_told_so() -> None:
     assert thread.words([thread]) == "waits for a lock (names.c:132), which it has itself"
     other = hang.Thread(3, 8, "pthread_mutex_lock", "names.c:132", holder=7, lock=True)
     assert other.words([thread]) == "waits for a lock (names.c:132), which thread 2 has"
+
+
+def test_a_thread_without_a_noted_call_does_not_get_the_number_of_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernel, "thread_calls", lambda _pid: [kernel.ThreadCall(id, "pause", ()) for id in (10, 14, 13)])
+    monkeypatch.setattr(trace, "thread_numbers", lambda _program: {10: 1, 12: 2, 13: 3})  # 12 has ended
+    monkeypatch.setattr(trace, "lasting", lambda _program: {})
+    threads = hang.look(SimpleNamespace(peers=[]), SimpleNamespace(inner_pid=lambda: 10))
+    assert [thread.number for thread in threads] == [1, 4, 3]
+
+
+# How the server runs, and what is said of it: only of a program whose calls are noted, and which no tool slows.
+WAYS = [({"faults": ()}, True), ({}, False), ({"faults": (), "slowness": 1.5}, False)]
+
+
+@pytest.mark.parametrize(("way", "told"), WAYS, ids=["traced", "not_traced", "under_a_tool"])
+def test_a_slow_program_is_not_said_to_spin(way: dict, told: bool, tmp_path: Path) -> None:
+    lab = Lab(2, Build(apply(_patch("an_empty_recv_is_not_the_end"), tmp_path / "work"), tmp_path / "build"), logs=str(tmp_path))
+    try:
+        peer = lab.connect(lab.server(**way))
+        peer.send_message(b"hello")
+        peer.expect_message(b"hello")
+        peer.half_close()
+        with pytest.raises(Failed) as failure:
+            peer.expect_end(seconds=0.5)
+        assert failure.value.state.lines and failure.value.state.pattern.startswith("It spins") == told, failure.value.state
+        assert told or failure.value.state.pattern == "", failure.value.state
+    finally:
+        lab.close()
+
+
+@pytest.mark.parametrize(("way", "told"), WAYS, ids=["traced", "not_traced", "under_a_tool"])
+def test_nothing_more_is_said_to_a_program_of_which_a_tool_still_tells(way: dict, told: bool, tmp_path: Path) -> None:
+    lab = Lab(2, Build(apply(_patch("reads_until_the_client_closes"), tmp_path / "work"), tmp_path / "build"), logs=str(tmp_path))
+    try:
+        peer = lab.connect(lab.server(**way))
+        peer.send_message(b"hello")
+        peer.until_taken()
+        sent = peer.sent
+        with pytest.raises(Failed) as failure:
+            peer.expect_message(b"hello", seconds=1.0)
+        assert failure.value.state.pattern.startswith("It reads on after the whole message" if told else "Both sides wait"), failure.value.state
+        assert (peer.sent > sent) == told
+    finally:
+        lab.close()
+
+
+def test_the_size_for_which_the_source_asks_is_told_and_not_what_a_fault_left_of_it(tmp_path: Path) -> None:
+    lab = Lab(2, Build(apply(_patch("recv_with_MSG_WAITALL"), tmp_path / "work"), tmp_path / "build"), logs=str(tmp_path))
+    try:
+        peer = lab.connect(lab.server(faults=[short("recv", 3)]))
+        peer.send_message(b"four")  # 8 bytes on the wire: the last 2 do not fill a recv()
+        with pytest.raises(Failed) as failure:
+            peer.expect_message(b"four", seconds=1.0)
+        assert failure.value.state.pattern.startswith("It asks recv() with MSG_WAITALL for 8196 bytes"), failure.value.state
+    finally:
+        lab.close()
+
+
+def test_a_process_that_is_gone_has_no_state() -> None:
+    with subprocess.Popen(["true"]) as process:
+        pass
+    assert kernel.state(process.pid) == ""
 
 
 @pytest.mark.parametrize(("name", "id"), [(p[0], p[1]) for p in PATTERNS if p[0] in ("reads_until_the_client_closes", "lock_while_sending")])
