@@ -281,12 +281,16 @@ RULES = (
 )
 
 
+def _text(path: Path) -> str:
+    return path.read_bytes()[:LONGEST_FILE].decode("utf-8", "replace").replace("\r\n", "\n")
+
+
 def advice(source: Path) -> list[dict]:
     """What the rules find in the .c files of the stage directories in `source`, in order."""
     found = []
     for number, directory in STAGES.items():
         paths = [path for path in sorted((source / directory).glob("*.c")) if path.is_file() and not path.is_symlink()]
-        sources = tuple(Source(number, f"{directory}/{path.name}", without_comments(path.read_bytes()[:LONGEST_FILE].decode("utf-8", "replace").replace("\r\n", "\n"))) for path in paths)
+        sources = tuple(Source(number, f"{directory}/{path.name}", without_comments(_text(path))) for path in paths)
         stage = Stage(sources)
         for file in sources:
             lines = {(file.line(at), rule.row, rule.text.format(*words.split())): None

@@ -66,8 +66,9 @@ class Record:
     def set(self, id: str, outcome: Outcome) -> None:
         """Enters the verdict of a check and writes the file. What a program said cannot steer a terminal there."""
         entry = self.checks[id]
-        entry.update(asdict(outcome), cause=printable(outcome.cause), state=[printable(line) for line in outcome.state], seconds=round(outcome.seconds, 3),
-                     points=entry["max_points"] if outcome.verdict in COSTS_NOTHING else 0.0, hints=self._specs[id].hints_for(outcome.kind))
+        entry.update(asdict(outcome), cause=printable(outcome.cause), state=[printable(line) for line in outcome.state],
+                     seconds=round(outcome.seconds, 3), hints=self._specs[id].hints_for(outcome.kind),
+                     points=entry["max_points"] if outcome.verdict in COSTS_NOTHING else 0.0)
         self.write()
 
     def as_dict(self) -> dict:

@@ -296,7 +296,9 @@ class Peer:
         who, due = self.other.capitalize(), self._due
         if not due:
             return f"{who} sent {quote(extra)} to {self.name}, which nobody asked for."
-        return f"{who} sent {len(due) + len(extra)} bytes to {self.name} where {len(due)} {'was' if len(due) == 1 else 'were'} due: behind {quote(due)} came {quote(extra)}."
+        were = "was" if len(due) == 1 else "were"
+        return (f"{who} sent {len(due) + len(extra)} bytes to {self.name} where {len(due)} {were} due: "
+                f"behind {quote(due)} came {quote(extra)}.")
 
     def _silence(self, wanted: bytes | None) -> str:
         expected = f" instead of the message {quote(wanted)}" if wanted is not None else ""
