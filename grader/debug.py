@@ -22,10 +22,10 @@ from .harness import kernel
 from .harness.build import KIT, Build
 from .harness.lab import Lab
 from .harness.program import Program
+from .harness.speed import patience
 from .session import check_function, similar
 
 NO_DEADLINES = 1e6  # times the usual patience
-THE_REST = 2.0  # seconds for what the check still does when the program has ended
 
 
 def start(id: str, source: Path, base: Path | None = None) -> int:
@@ -55,8 +55,9 @@ def start(id: str, source: Path, base: Path | None = None) -> int:
     previous = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C belongs to gdb
     try:
         subprocess.run(_gdb(program.pid, out), check=False)
-        if not program.alive():  # it ran to its end; the check soon knows what to say
-            check.join(THE_REST)
+        if not program.alive():  # it ran to its end; what the check still does has its deadlines again
+            lab.patience = patience()
+            check.join()
     finally:
         signal.signal(signal.SIGINT, previous)
         _end(lab)

@@ -255,11 +255,11 @@ class Lab:
         with LONGEST_TURN at most. On a machine too busy to run the harness, the student's program
         does not get to run either, and that is not its fault.
         """
-        limit = self.charged + seconds * self.patience
+        begun = self.charged
         pause, last = 0.001, time.monotonic()
         while True:
             value = condition()
-            self.timed_out = not value and self.charged >= limit
+            self.timed_out = not value and self.charged - begun >= seconds * self.patience
             if value or self.timed_out:
                 return value
             busy = self.pump(pause)
