@@ -57,7 +57,7 @@ class Program:
         child_in = self._make_stdin(stdin)
         out, child_out = (None, os.open(stdout, os.O_WRONLY)) if stdout else _terminal()
         err, child_err = os.pipe()
-        command = [*tool, path, *arguments]
+        command = [*_limited(nofile), *tool, path, *arguments]
         environment = {**_ENVIRONMENT, **(env or {}), **({VARIABLE: str(instrument.path)} if instrument else {})}
         lab.log(f"your {role}", "start: " + " ".join([role, *map(_argument, arguments)]))
         try:
@@ -67,7 +67,6 @@ class Program:
         finally:
             for fd in (child_in, child_out, child_err):
                 os.close(fd)
-        self._limit(nofile)
         if out is not None:
             self._watch(out, self.output, "stdout")
         self._watch(err, self.errors, "stderr")
@@ -79,16 +78,6 @@ class Program:
     def inner_pid(self) -> int:
         """The process that runs the student's code."""
         return self.process.pid
-
-    def _limit(self, nofile: int | None) -> None:
-        limits = [(resource.RLIMIT_CORE, 0), (resource.RLIMIT_FSIZE, 64 << 20), (resource.RLIMIT_CPU, 120)]
-        if nofile:
-            limits.append((resource.RLIMIT_NOFILE, nofile))
-        for which, value in limits:
-            try:
-                resource.prlimit(self.pid, which, (value, value))
-            except (ProcessLookupError, PermissionError):
-                return
 
     def _make_stdin(self, stdin: str) -> int:
         if stdin == "pipe":
@@ -340,6 +329,21 @@ def _argument(text: str) -> str:
 def line_matches(line: bytes, expected: bytes) -> bool:
     """True if `line` is `expected`, perhaps behind a prompt such as "> "."""
     return line.endswith(expected) and _PROMPT.fullmatch(line[: len(line) - len(expected)]) is not None
+
+
+def _limited(nofile: int | None) -> list[str]:
+    """What starts another command with limits (prlimit(1)).
+
+    They hold before its first instruction: AddressSanitizer ends a program whose limits change under its hands.
+    """
+    wanted = {"core": (resource.RLIMIT_CORE, 0), "fsize": (resource.RLIMIT_FSIZE, 64 << 20), "cpu": (resource.RLIMIT_CPU, 120)}
+    if nofile:
+        wanted["nofile"] = resource.RLIMIT_NOFILE, nofile
+    options = []
+    for name, (which, value) in wanted.items():
+        hard = resource.getrlimit(which)[1]  # nobody may raise it
+        options.append(f"--{name}={value if hard == resource.RLIM_INFINITY else min(value, hard)}")
+    return ["prlimit", *options, "--"]
 
 
 def _terminal() -> tuple[int, int]:

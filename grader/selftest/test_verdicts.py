@@ -204,3 +204,27 @@ def test_a_fault_is_met_when_the_call_is_counted_later_than_its_bytes_arrive(tmp
     lab.require_met(SimpleNamespace(instrument=page, role="server", peers=[SimpleNamespace(sent=0, total=9)]), fault)
     assert next(counted, None) is None
     lab.close()
+
+
+def test_limits_hold_before_the_first_instruction(tmp_path: Path) -> None:
+    """AddressSanitizer reads a limit and sets it, and ends the program if it was lowered in between."""
+    source = tmp_path / "work"
+    shutil.copytree(KIT / "solutions", source)
+    server = source / "stage1_echo" / "server.c"
+    server.write_text(server.read_text() + r"""
+#include <sys/resource.h>
+__attribute__((constructor)) static void tell_limits(void)
+{
+    struct rlimit files, core;
+    getrlimit(RLIMIT_NOFILE, &files);
+    getrlimit(RLIMIT_CORE, &core);
+    fprintf(stderr, "%d files, core of %d bytes\n", (int)files.rlim_max, (int)core.rlim_max);
+}
+""")
+    lab = Lab(1, Build(source, tmp_path), logs=str(tmp_path))
+    try:
+        server_ = lab.server(nofile=50)
+        lab.until(server_.error_lines)
+        assert server_.error_lines() == ["50 files, core of 0 bytes"]
+    finally:
+        lab.close()
