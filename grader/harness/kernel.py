@@ -116,23 +116,29 @@ def busy_threads(pid: int) -> dict[int, float]:
 
 def state(pid: int) -> str:
     """The letter of the process's state (proc(5)); `T` is stopped. Empty if the process is gone."""
-    try:
-        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as stat:
-            return stat.read().rpartition(")")[2].split()[0]
-    except OSError:
-        return ""
+    return _state(f"/proc/{pid}")
 
 
 def asleep(pid: int) -> bool:
     """True if every thread of the process waits for something."""
-    for task in _listdir(f"/proc/{pid}/task"):
-        try:
-            with open(f"/proc/{pid}/task/{task}/stat", encoding="ascii", errors="replace") as stat:
-                if stat.read().rpartition(")")[2].split()[0] == "R":
-                    return False
-        except OSError:
-            continue  # the thread has ended
-    return True
+    return "R" not in _states_of_threads(pid)
+
+
+def stopped(pid: int) -> bool:
+    """True if every thread of the process is stopped; the first may be so before the others."""
+    return _states_of_threads(pid) <= {"T"}
+
+
+def _states_of_threads(pid: int) -> set[str]:
+    return {_state(f"/proc/{pid}/task/{task}") for task in _listdir(f"/proc/{pid}/task")} - {""}
+
+
+def _state(directory: str) -> str:
+    try:
+        with open(f"{directory}/stat", encoding="ascii", errors="replace") as stat:
+            return stat.read().rpartition(")")[2].split()[0]
+    except OSError:
+        return ""  # it has ended
 
 
 def resident_kib(pid: int) -> int:

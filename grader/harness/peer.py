@@ -307,14 +307,14 @@ class Peer:
             return f"{self.other.capitalize()} sent {quote(partial)} without the end of a message{expected}."
         if self.ended:
             return f"{self.other.capitalize()} {self.ended} the connection to {self.name}{expected}."
-        return f"{self.other.capitalize()} sent nothing to {self.name}{expected}."
+        return f"{self.other.capitalize()} sent nothing{' more' if self.total else ''} to {self.name}{expected}."
 
     def _difference(self, got: bytes, expected: bytes, what: str = "") -> str:
         who = self.other.capitalize()
         if not got and self.ended:
             return f"{who} {self.ended} the connection to {self.name} instead of sending {quote(expected)}."
         if not got and not what:
-            return f"{who} sent nothing to {self.name} instead of {quote(expected)}."
+            return f"{who} sent nothing{' more' if self.total else ''} to {self.name} instead of {quote(expected)}."
         if expected.startswith(got) and not self.ended:
             return f"{who} sent only {what}{quote(got)} to {self.name}, {count(len(got))} of {len(expected)}."
         sizes = f" ({count(len(got))} instead of {len(expected)})" if len(got) != len(expected) else ""

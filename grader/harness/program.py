@@ -270,7 +270,7 @@ class Program:
     def stop(self) -> None:
         """Halts the program; returns when every thread of it stands still. A debugger keeps the signal to itself."""
         self._signal(signal.SIGSTOP)
-        self.lab.until(lambda: self.lab.held or not self.alive() or kernel.state(self.inner_pid()) == "T")
+        self.lab.until(lambda: self.lab.held or not self.alive() or kernel.stopped(self.inner_pid()))
         self.lab.log(f"your {self.role}", "is halted")
 
     def go_on(self) -> None:

@@ -85,7 +85,7 @@ def test_a_mistake_is_recognised_without_the_checks_that_were_left_out() -> None
     half = frozenset(ids[::2])
     part = Signature("", "", pattern.stage, frozenset(f for f in pattern.features if f.partition("|")[0] in half), frozenset(ids) - half)
     match = best_match(part, known())
-    assert match is not None and match.score == 1.0
+    assert match is not None and match.score > 0.999
 
 
 def test_the_failures_that_tell_most_are_shown_first() -> None:
