@@ -98,10 +98,13 @@ def kind_of(cause: str) -> str:
     """A cause without what differs between two students: quoted bytes, numbers, names of functions and lines."""
     words = re.sub(r'"(?:[^"\\]|\\.)*"', '"', cause)
     words = re.sub(r"\S+\(\) at \S+", "a function", words)
-    # Whether a close is seen as a reset depends on which bytes had arrived before.
-    words = re.sub(r"\breset the connection", "closed the connection", words.replace("nothing more", "nothing"))
-    words = re.sub(r"\d+(\.\d+)?", "#", words)
+    words = re.sub(r"\d+(\.\d+)?", "#", as_closed(words).replace("nothing more", "nothing"))
     return re.sub(r"\b(byte|descriptor|thread)\b", r"\1s", words)
+
+
+def as_closed(words: str) -> str:
+    """The same words with each reset as a close: which of the two is seen depends on bytes that had arrived before."""
+    return words.replace("reset the connection", "closed the connection")
 
 
 @cache

@@ -2,7 +2,7 @@
 
 A check mostly waits for a student's program, so a pool of threads executes all checks at
 once, while pytest's own loop goes through them in order and takes each result when it is
-ready. A check whose need has failed is "not reached". A check that failed is repeated once.
+ready. A check whose need has failed is "not reached". A check that failed is repeated.
 Every verdict goes to the record.
 """
 
@@ -153,10 +153,10 @@ class Run:
             lab.close()
 
     def _repeat(self, spec: Spec, first: Outcome) -> Outcome:
-        """Runs a failed check once more: its calls explain the failure, and luck shows itself.
+        """Runs a failed check again, with a program that tells of its calls: they explain the failure.
 
-        The program that tells of its calls is linked in another way, and what was never set may have another value
-        there. So only the program that has failed can show that it was luck.
+        That program is linked in another way, and what was never set may have another value there. So if it passes,
+        the program that has failed is run once more; only that one can show that it was luck.
         """
         traced = self._judge(spec, traced=True)
         if traced.verdict == "failed" and traced.kind not in NOT_THERE:

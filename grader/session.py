@@ -65,7 +65,7 @@ def run(source: Path, out: Path, choice: Choice = Choice(), *, base: Path | None
     """Runs the checks against the stage directories in `source`; returns the record, also in out/record.json.
 
     `rerun` is the command that runs one check again, without its id. A check that failed is
-    run once more. Runs in one `out` wait for each other.
+    run again. Runs in one `out` wait for each other.
     """
     out.mkdir(parents=True, exist_ok=True)
     path = out.resolve() / "record.json"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from grader.diagnosis import as_closed
 from grader.report.terminal import HEIGHT, WIDTH, screen
 from grader.selftest.corpus import HERE, Mutant
 
@@ -39,6 +40,5 @@ def explains(mutant: Mutant, text: str) -> str:
     if mutant.stage > 2:
         foot = next((n for n, line in enumerate(lines) if line.startswith("   hint ")), 0)
         lines = [lines[0], *lines[foot:]]
-    lines = [line.replace("reset the connection", "closed the connection") for line in lines]  # as bytes happened to arrive
-    words = re.sub(r'"(?:[^"\\]|\\.)*"', '"', "\n".join(line for line in lines if line))
+    words = re.sub(r'"(?:[^"\\]|\\.)*"', '"', as_closed("\n".join(line for line in lines if line)))
     return re.sub(r"0x[0-9a-f]+|\d+", "#", words)
