@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -94,14 +96,23 @@ def test_a_thread_without_a_noted_call_does_not_get_the_number_of_another(monkey
     assert [thread.number for thread in threads] == [1, 4, 3]
 
 
+@contextmanager
+def _lab(mistake: str, directory: Path) -> Iterator[Lab]:
+    """A lab for stage 2 of the solutions with this mistake."""
+    lab = Lab(2, Build(apply(_patch(mistake), directory / "work"), directory / "build"), logs=str(directory))
+    try:
+        yield lab
+    finally:
+        lab.close()
+
+
 # How the server runs, and what is said of it: only of a program whose calls are noted, and which no tool slows.
 WAYS = [({"faults": ()}, True), ({}, False), ({"faults": (), "slowness": 1.5}, False)]
 
 
 @pytest.mark.parametrize(("way", "told"), WAYS, ids=["traced", "not_traced", "under_a_tool"])
 def test_a_slow_program_is_not_said_to_spin(way: dict, told: bool, tmp_path: Path) -> None:
-    lab = Lab(2, Build(apply(_patch("an_empty_recv_is_not_the_end"), tmp_path / "work"), tmp_path / "build"), logs=str(tmp_path))
-    try:
+    with _lab("an_empty_recv_is_not_the_end", tmp_path) as lab:
         peer = lab.connect(lab.server(**way))
         peer.send_message(b"hello")
         peer.expect_message(b"hello")
@@ -110,14 +121,11 @@ def test_a_slow_program_is_not_said_to_spin(way: dict, told: bool, tmp_path: Pat
             peer.expect_end(seconds=0.5)
         assert failure.value.state.lines and failure.value.state.pattern.startswith("It spins") == told, failure.value.state
         assert told or failure.value.state.pattern == "", failure.value.state
-    finally:
-        lab.close()
 
 
 @pytest.mark.parametrize(("way", "told"), WAYS, ids=["traced", "not_traced", "under_a_tool"])
 def test_nothing_more_is_said_to_a_program_of_which_a_tool_still_tells(way: dict, told: bool, tmp_path: Path) -> None:
-    lab = Lab(2, Build(apply(_patch("reads_until_the_client_closes"), tmp_path / "work"), tmp_path / "build"), logs=str(tmp_path))
-    try:
+    with _lab("reads_until_the_client_closes", tmp_path) as lab:
         peer = lab.connect(lab.server(**way))
         peer.send_message(b"hello")
         peer.until_taken()
@@ -126,20 +134,15 @@ def test_nothing_more_is_said_to_a_program_of_which_a_tool_still_tells(way: dict
             peer.expect_message(b"hello", seconds=1.0)
         assert failure.value.state.pattern.startswith("It reads on after the whole message" if told else "Both sides wait"), failure.value.state
         assert (peer.sent > sent) == told
-    finally:
-        lab.close()
 
 
 def test_the_size_for_which_the_source_asks_is_told_and_not_what_a_fault_left_of_it(tmp_path: Path) -> None:
-    lab = Lab(2, Build(apply(_patch("recv_with_MSG_WAITALL"), tmp_path / "work"), tmp_path / "build"), logs=str(tmp_path))
-    try:
+    with _lab("recv_with_MSG_WAITALL", tmp_path) as lab:
         peer = lab.connect(lab.server(faults=[short("recv", 3)]))
         peer.send_message(b"four")  # 8 bytes on the wire: the last 2 do not fill a recv()
         with pytest.raises(Failed) as failure:
             peer.expect_message(b"four", seconds=1.0)
         assert failure.value.state.pattern.startswith("It asks recv() with MSG_WAITALL for 8196 bytes"), failure.value.state
-    finally:
-        lab.close()
 
 
 def test_a_process_that_is_gone_has_no_state() -> None:
