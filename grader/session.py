@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import resource
 import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -67,6 +68,8 @@ def run(source: Path, out: Path, choice: Choice = Choice(), *, base: Path | None
     `rerun` is the command that runs one check again, without its id. A check that failed is
     run again. Runs in one `out` wait for each other.
     """
+    # Many checks run side by side, each with many peers: more descriptors than a shell gives.
+    resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     out.mkdir(parents=True, exist_ok=True)
     path = out.resolve() / "record.json"
     plan = Run(source.resolve(), out.resolve(), choice, base.resolve() if base else None, name or str(source), rerun)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .peer import Peer
     from .program import Program
 
-SPINNING = 0.6  # of the time looked at
+SPINNING = 0.6  # of the time in which it could run
 LOOK = 0.25  # seconds for which a program is watched, or a probe's answer awaited
 RECEIVING = ("recv", "read", "recvmsg", "readv")
 SENDING = ("send", "write", "sendmsg", "writev")
@@ -214,10 +214,8 @@ def _pattern(lab: Lab, program: Program, threads: list[Thread]) -> str:
 def _spins(lab: Lab, program: Program, threads: list[Thread]) -> str:
     """One thread uses a processor all the time, and its calls, if it makes any, bring nothing."""
     pid = program.inner_pid()
-    before, start = kernel.busy_threads(pid), time.monotonic()
-    lab.let_pass(LOOK)
-    after = kernel.busy_threads(pid)
-    busy = [thread for thread in after if after[thread] - before.get(thread, after[thread]) >= SPINNING * LOOK]
+    start = time.monotonic()
+    busy = [thread for thread, share in lab.watch_processors(pid, LOOK).items() if share >= SPINNING]
     if not busy or not _is_traced(program):  # nobody knows whether it waits
         return ""
     calls = [c for c in trace.calls(program) if c.thread in busy and c.began >= start and c.ended]

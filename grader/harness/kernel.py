@@ -94,23 +94,19 @@ def threads(pid: int) -> int:
     return len(_listdir(f"/proc/{pid}/task"))
 
 
-def busy_seconds(pid: int) -> float:
-    """Time in which the process ran or wanted to run but had to wait for a processor.
+def processor_times(pid: int) -> dict[int, tuple[float, float]]:
+    """Of each thread of the process, by its id: seconds in which it ran, and in which it was ready and had to wait for a processor.
 
-    Unlike CPU time it does not shrink on a busy machine (schedstat, Documentation/scheduler).
+    They come from schedstat (Documentation/scheduler/sched-stats.rst of the kernel).
     """
-    return sum(busy_threads(pid).values())
-
-
-def busy_threads(pid: int) -> dict[int, float]:
-    """The same for each thread of the process, by its id."""
     seconds = {}
     for task in _listdir(f"/proc/{pid}/task"):
         try:
             with open(f"/proc/{pid}/task/{task}/schedstat", encoding="ascii") as stat:
-                seconds[int(task)] = sum(map(int, stat.read().split()[:2])) / 1e9
-        except OSError:
+                ran, waited = stat.read().split()[:2]
+        except (OSError, ValueError):
             continue  # the thread has ended
+        seconds[int(task)] = int(ran) / 1e9, int(waited) / 1e9
     return seconds
 
 

@@ -281,6 +281,21 @@ class Lab:
         while (left := end - time.monotonic()) > 0:
             self.pump(left)
 
+    def watch_processors(self, pid: int, seconds: float) -> dict[int, float]:
+        """Lets time pass and says how busy each thread of the process was, by its id: the part of that time in which it ran.
+
+        When it was ready and had to wait for a processor does not count, neither as busy nor as idle: it tells
+        something about the other programs of this machine. So more time may pass, until each could have run for half of `seconds`.
+        """
+        before, start = kernel.processor_times(pid), time.monotonic()
+        while True:
+            self.let_pass(seconds)
+            passed, after = time.monotonic() - start, kernel.processor_times(pid)
+            since = {thread: (ran - before.get(thread, (0, 0))[0], waited - before.get(thread, (0, 0))[1])
+                     for thread, (ran, waited) in after.items()}
+            if passed > 10 * seconds or all(passed - waited > seconds / 2 for _, waited in since.values()):
+                return {thread: ran / max(passed - waited, seconds / 10) for thread, (ran, waited) in since.items()}
+
     # -- telling ----------------------------------------------------------------
 
     def log(self, who: str, what: str, data: bytes = b"", to: str = "") -> None:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .lab import Lab
     from .peer import Peer
 
+USUAL_NOFILE = 1024  # descriptors that a shell gives a program; the grader itself may have more
 OUTPUT_CAP = 4 << 20  # bytes kept of a program's output; what follows is read and dropped
 _ANSI = re.compile(rb"\x1b\[[0-9;?]*[A-Za-z]")
 _PROMPT = re.compile(rb"(?:[\w-]{0,31}[>$#%?]+ ?)*")
@@ -336,9 +337,8 @@ def _limited(nofile: int | None) -> list[str]:
 
     They hold before its first instruction: AddressSanitizer ends a program whose limits change under its hands.
     """
-    wanted = {"core": (resource.RLIMIT_CORE, 0), "fsize": (resource.RLIMIT_FSIZE, 64 << 20), "cpu": (resource.RLIMIT_CPU, 120)}
-    if nofile:
-        wanted["nofile"] = resource.RLIMIT_NOFILE, nofile
+    wanted = {"core": (resource.RLIMIT_CORE, 0), "fsize": (resource.RLIMIT_FSIZE, 64 << 20), "cpu": (resource.RLIMIT_CPU, 120),
+              "nofile": (resource.RLIMIT_NOFILE, nofile or USUAL_NOFILE)}
     options = []
     for name, (which, value) in wanted.items():
         hard = resource.getrlimit(which)[1]  # nobody may raise it

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 BODY_MAX = 4096
 END = b"DONE"
+_TOKEN = re.compile(rb"\\.|DONE", re.DOTALL)  # what is not plain text
+_ESCAPE = re.compile(rb"\\(.?)", re.DOTALL)
 _AMBIGUOUS = re.compile(r"\\[0nrtx\n\r\t\0\"\udc80-\udcff]")
 
 
@@ -22,43 +24,30 @@ class Decoder:
     """Cuts a byte stream, fed in any pieces, into message bodies."""
 
     def __init__(self) -> None:
-        self._body = bytearray()
-        self._matched = 0  # how many bytes of DONE have just been seen
-        self._escaped = False
+        self._raw = b""  # what has come of a message that is not complete
+        self._seen = 0  # how many bytes of that cannot be part of a token to come
 
     @property
     def partial(self) -> bytes:
         """What has arrived of a message that is not complete."""
-        return bytes(self._body) + END[: self._matched]
+        return _unescape(self._raw)
 
     def feed(self, data: bytes) -> list[bytes]:
         """Takes the next bytes of the stream; returns the bodies they complete."""
+        raw, begin, seen = self._raw + data, 0, self._seen
         bodies = []
-        for byte in data:
-            if self._escaped:
-                self._escaped = False
-                self._body.append(byte)
-            elif byte == END[self._matched]:
-                self._matched += 1
-                if self._matched == len(END):
-                    bodies.append(bytes(self._body))
-                    self._body.clear()
-                    self._matched = 0
-            else:
-                self._mismatch(byte)
+        for token in _TOKEN.finditer(raw, seen):
+            seen = token.end()
+            if token[0] == END:
+                bodies.append(_unescape(raw[begin : token.start()]))
+                begin = seen
+        # Behind the last token stands plain text; its last bytes may be a backslash or the first letters of DONE.
+        self._raw, self._seen = raw[begin:], max(seen, len(raw) - len(END) + 1) - begin
         return bodies
 
-    def _mismatch(self, byte: int) -> None:
-        # No proper prefix of DONE is also its suffix, so a broken match is plain
-        # text, and only the byte that broke it can begin a new one.
-        self._body += END[: self._matched]
-        self._matched = 0
-        if byte == ord("\\"):
-            self._escaped = True
-        elif byte == END[0]:
-            self._matched = 1
-        else:
-            self._body.append(byte)
+
+def _unescape(raw: bytes) -> bytes:
+    return _ESCAPE.sub(rb"\1", raw) if b"\\" in raw else raw
 
 
 def show(data: bytes, limit: int = 64) -> str:
@@ -121,11 +110,7 @@ class Difference:
 
 def message_end(stream: bytes, at: int) -> int:
     """The place behind the message that byte number `at` of the stream belongs to; 0 if its DONE has not come."""
-    decoder = Decoder()
-    for place in range(len(stream)):
-        if decoder.feed(stream[place : place + 1]) and place >= at:
-            return place + 1
-    return 0
+    return next((token.end() for token in _TOKEN.finditer(stream) if token[0] == END and token.end() > at), 0)
 
 
 def first_difference(got: bytes, expected: bytes) -> int:

@@ -17,7 +17,8 @@ from grader.selftest.corpus import Mutant, Patch, apply, mutants, variants
 from grader.selftest.load import AT_ONCE, busy, grade
 
 PAGE = MATRIX.with_name("MATRIX.md")
-KEPT = {"failed": ("id", "stage", "verdict", "cause", "pattern")}  # of other checks only the first three
+KEPT = {"failed": ("id", "stage", "verdict", "cause", "pattern"), "unstable": ("id", "stage", "verdict", "cause"),
+        "grader error": ("id", "stage", "verdict", "cause"), "not reached": ("id", "stage", "verdict")}
 
 
 def make(runs: int, load: int, only: str) -> int:
@@ -78,7 +79,7 @@ def _mutant(mutant: Mutant, source: Path, directory: Path, runs: int) -> dict:
         text = golden.text(record, mutant.caught_by)
     except ValueError as error:
         text, trouble = "", f"{trouble} {error}".strip()
-    checks = [{key: c[key] for key in KEPT.get(c["verdict"], KEPT["failed"][:3])} for c in record["checks"] if c["verdict"] != "passed"]
+    checks = [{key: c[key] for key in KEPT[c["verdict"]]} for c in record["checks"] if c["verdict"] != "passed"]
     return {"mistake": mutant.mistake, "rows": mutant.rows, "stage": mutant.stage, "caught_by": mutant.caught_by, "checks": checks,
             "text": text, "trouble": trouble}
 

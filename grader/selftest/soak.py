@@ -31,8 +31,10 @@ def soak(runs: int, load: int) -> int:
                 for check in record["checks"]:
                     key = name, check["id"]
                     verdict = check["verdict"]
-                    if verdict != first.setdefault(key, verdict):
+                    first.setdefault(key, verdict)
+                    if verdict != first[key]:
                         differed.setdefault(key, {first[key]}).add(verdict)
+                    if verdict != first[key] or verdict in ("unstable", "grader error"):
                         print(f"run {number}: {name}: {check['id']} was {verdict}, at first {first[key]}: {check['cause']}", flush=True)
             print(f"run {number} of {runs}: {time.monotonic() - start:.0f} s, {len(differed)} differences so far", flush=True)
     for (name, id), verdicts in differed.items():

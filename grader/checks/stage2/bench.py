@@ -58,4 +58,6 @@ def waits(program: Program) -> bool:
 def text(size: int, start: int = 0) -> bytes:
     """`size` printable bytes without D or backslash, in which a lost or moved byte shows."""
     letters = b"abcdefghijklmnopqrstuvwxyz.0123456789 "
-    return bytes(letters[(start + i + i // len(letters)) % len(letters)] for i in range(size))
+    length = len(letters)
+    lines = ((letters * 2)[at % length : at % length + length] for at in range(start, start + size // length + 1))
+    return b"".join(lines)[:size]
