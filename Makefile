@@ -137,6 +137,7 @@ test:
 ##   make matrix            every known mistake and unusual program, graded
 ##   make soak              gradings repeated; prints every verdict that differed
 ##     RUNS=n LOAD=m          n times, beside m busy processes
+##     ONLY=variants          matrix: only those (mutants/stage1, a name)
 ##   make texts             write what is made of the checks: rubrics, checks.md
 RUNS ?= 1
 LOAD ?= 0

@@ -29,6 +29,11 @@ class Patch:
     def id(self) -> str:
         return self.path.stem
 
+    @property
+    def place(self) -> str:
+        """Where it lies: "variants/NAME", or "mutants/stage1/NAME" for a mutant."""
+        return str(self.path.relative_to(HERE).with_suffix(""))
+
     @cached_property
     def head(self) -> dict[str, str]:
         lines = self.path.read_text(encoding="utf-8").partition("\n--- ")[0].splitlines()
@@ -76,7 +81,6 @@ def mutants() -> list[Mutant]:
 def variants() -> list[Patch]:
     """All correct but unusual programs, by name."""
     return [Patch(path) for path in sorted(HERE.glob("variants/*.patch"))]
-
 
 
 def apply(patch: Patch, target: Path) -> Path:

@@ -24,10 +24,10 @@ KEPT = {"failed": ("id", "stage", "verdict", "cause", "pattern"), "unstable": ("
 def make(runs: int, load: int, only: str) -> int:
     """Grades everything `runs` times beside `load` busy processes; returns 1 if anything is not as it should be.
 
-    `only`: just the patches whose names have all these words; what is known of the others stays.
+    `only`: just the patches whose places have all these words (mutants/stage1, a name); what is known of the others stays.
     """
     words = only.replace("_", " ").split()
-    chosen = [p for p in [*mutants(), *variants()] if all(w in p.id.replace("_", " ") for w in words)]
+    chosen = [p for p in [*mutants(), *variants()] if all(w in p.place.replace("_", " ") for w in words)]
     with busy(load), ThreadPoolExecutor(AT_ONCE) as pool:
         rows = dict(zip((p.id for p in chosen), pool.map(lambda patch: _row(patch, runs), chosen)))
     matrix = {"mutants": {p.id: rows[p.id] for p in chosen if isinstance(p, Mutant)},
