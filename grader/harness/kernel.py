@@ -120,6 +120,11 @@ def asleep(pid: int) -> bool:
     return "R" not in _states_of_threads(pid)
 
 
+def at_work(pid: int) -> bool:
+    """True if a thread of the process runs, wants to run or waits for a disk."""
+    return bool({"R", "D"} & _states_of_threads(pid))
+
+
 def stopped(pid: int) -> bool:
     """True if every thread of the process is stopped; the first may be so before the others."""
     return _states_of_threads(pid) <= {"T"}

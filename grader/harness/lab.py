@@ -22,7 +22,7 @@ import pytest
 
 from . import hang, kernel, ports, trace
 from .build import Build
-from .deadline import DEADLINE, LONGEST_TURN
+from .deadline import AT_WORK, DEADLINE, LONGEST_TURN
 from .failures import NO_CONNECT, NO_LISTENER, NOT_WRITTEN, SWAPPED_PORT, Failed, NotWritten, State
 from .instrument import Fault, Instrument
 from .peer import Peer
@@ -253,13 +253,15 @@ class Lab:
 
         Only time in which the harness itself was running counts: each turn of the loop is charged
         with LONGEST_TURN at most. On a machine too busy to run the harness, the student's program
-        does not get to run either, and that is not its fault.
+        does not get to run either, and that is not its fault. Nor is it when the program has work to do
+        and gets on slowly: only who waits, too, is late at once.
         """
-        begun = self.charged
+        begun, limit = self.charged, seconds * self.patience
         pause, last = 0.001, time.monotonic()
         while True:
             value = condition()
-            self.timed_out = not value and self.charged - begun >= seconds * self.patience
+            late = self.charged - begun >= limit
+            self.timed_out = not value and late and (self.charged - begun >= AT_WORK * limit or not self._any_at_work())
             if value or self.timed_out:
                 return value
             busy = self.pump(pause)
@@ -267,6 +269,9 @@ class Lab:
             now = time.monotonic()
             self.charged += min(now - last, LONGEST_TURN)
             last = now
+
+    def _any_at_work(self) -> bool:
+        return any(program.alive() and kernel.at_work(program.inner_pid()) for program in self.programs)
 
     def pump(self, seconds: float = 0.0) -> bool:
         """Reads what has arrived anywhere, waiting for it at most `seconds`; true if there was any."""
