@@ -1,5 +1,56 @@
 """How long a check waits."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from . import kernel
+
+if TYPE_CHECKING:
+    from .program import Program
+
 DEADLINE = 4.0  # seconds for an answer, before the machine's and the tool's factors
-AT_WORK = 3  # so many times as long waits a check for a program that is at work when its time is over
 LONGEST_TURN = 0.04  # seconds that one turn of a waiting loop may count
+SLOW = 3  # so many times as long waits a check for a program that is at work and has not had much of a processor
+LOOK_EVERY = 0.1  # seconds
+MUCH = 0.1  # seconds on a processor in one wait; what a check asks for takes some milliseconds
+
+
+class Wait:
+    """One wait for what `programs` should do: `limit` seconds, and longer for a program that works and gets on slowly.
+
+    Whoever waits, too, is late at once; so is who has had much of a processor, and is asked to leave it to others
+    (nice(2)): a few programs that spin would make all other checks wait for them.
+    """
+
+    def __init__(self, programs: Sequence[Program], limit: float) -> None:
+        self._programs, self._limit = programs, limit
+        self._spent = self._looked = 0.0
+        self._ran: dict[int, float] = {}  # seconds on a processor before the first look, by process id
+
+    def spend(self, seconds: float) -> None:
+        """So much of the time has passed."""
+        self._spent += seconds
+        if self._spent - self._looked >= LOOK_EVERY:
+            self._looked = self._spent
+            self._look()
+
+    def over(self) -> bool:
+        """True when it has been long enough."""
+        return self._spent >= self._limit and (self._spent >= SLOW * self._limit or not any(map(self._gets_on, self._programs)))
+
+    def _gets_on(self, program: Program) -> bool:
+        return not program.had_much and program.alive() and kernel.at_work(program.inner_pid())
+
+    def _look(self) -> None:
+        for program in self._programs:
+            if not program.alive():
+                continue
+            pid = program.inner_pid()
+            if not program.had_much:
+                ran = sum(ran for ran, _waited in kernel.processor_times(pid).values())
+                program.had_much = ran - self._ran.setdefault(pid, ran) >= MUCH * program.slowness
+            # A tool makes a right program busy, too.
+            if program.had_much and program.slowness == 1 and not program.gives_way:
+                program.gives_way = kernel.give_way(pid)

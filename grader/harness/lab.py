@@ -22,7 +22,7 @@ import pytest
 
 from . import hang, kernel, ports, trace
 from .build import Build
-from .deadline import AT_WORK, DEADLINE, LONGEST_TURN
+from .deadline import DEADLINE, LONGEST_TURN, Wait
 from .failures import NO_CONNECT, NO_LISTENER, NOT_WRITTEN, SWAPPED_PORT, Failed, NotWritten, State
 from .instrument import Fault, Instrument
 from .peer import Peer
@@ -253,25 +253,21 @@ class Lab:
 
         Only time in which the harness itself was running counts: each turn of the loop is charged
         with LONGEST_TURN at most. On a machine too busy to run the harness, the student's program
-        does not get to run either, and that is not its fault. Nor is it when the program has work to do
-        and gets on slowly: only who waits, too, is late at once.
+        does not get to run either, and that is not its fault.
         """
-        begun, limit = self.charged, seconds * self.patience
+        wait = Wait(self.programs, seconds * self.patience)
         pause, last = 0.001, time.monotonic()
         while True:
             value = condition()
-            late = self.charged - begun >= limit
-            self.timed_out = not value and late and (self.charged - begun >= AT_WORK * limit or not self._any_at_work())
+            self.timed_out = not value and wait.over()
             if value or self.timed_out:
                 return value
             busy = self.pump(pause)
             pause = 0.001 if busy else min(pause * 1.5, LONGEST_TURN / 2)
             now = time.monotonic()
-            self.charged += min(now - last, LONGEST_TURN)
-            last = now
-
-    def _any_at_work(self) -> bool:
-        return any(program.alive() and kernel.at_work(program.inner_pid()) for program in self.programs)
+            turn, last = min(now - last, LONGEST_TURN), now
+            self.charged += turn
+            wait.spend(turn)
 
     def pump(self, seconds: float = 0.0) -> bool:
         """Reads what has arrived anywhere, waiting for it at most `seconds`; true if there was any."""
@@ -298,7 +294,7 @@ class Lab:
             passed, after = time.monotonic() - start, kernel.processor_times(pid)
             since = {thread: (ran - before.get(thread, (0, 0))[0], waited - before.get(thread, (0, 0))[1])
                      for thread, (ran, waited) in after.items()}
-            if passed > 10 * seconds or all(passed - waited > seconds / 2 for _, waited in since.values()):
+            if passed > 4 * seconds or all(passed - waited > seconds / 2 for _, waited in since.values()):
                 return {thread: ran / max(passed - waited, seconds / 10) for thread, (ran, waited) in since.items()}
 
     # -- telling ----------------------------------------------------------------

@@ -14,9 +14,11 @@ import pytest
 
 from grader.harness import kernel
 from grader.harness.build import KIT, Build
+from grader.harness.deadline import SLOW
 from grader.harness.lab import Lab
 
 SPINS = "while True: pass"
+SLEEPS = "import time\nwhile True: time.sleep(60)"
 LOOKS_OFTEN = "import time\nwhile True: time.sleep(0.02)"
 
 
@@ -24,7 +26,7 @@ LOOKS_OFTEN = "import time\nwhile True: time.sleep(0.02)"
 def _on_one_processor(*programs: str) -> Iterator[list[int]]:
     """Runs these programs, all on the same processor; gives their process ids."""
     processor = min(os.sched_getaffinity(0))
-    running = [subprocess.Popen([sys.executable, "-c", program]) for program in programs]
+    running = [subprocess.Popen([sys.executable, "-c", program], start_new_session=True) for program in programs]
     try:
         for process in running:
             os.sched_setaffinity(process.pid, {processor})
@@ -44,15 +46,21 @@ def test_who_waits_for_a_processor_is_not_busy_and_who_never_waits_is(tmp_path: 
     lab.close()
 
 
-@pytest.mark.parametrize(("program", "least", "most"), [(SPINS, 0.6, 1.0), ("input()", 0.2, 0.5)])
-def test_a_program_at_work_gets_more_time_than_one_that_waits(tmp_path: Path, program: str, least: float, most: float) -> None:
+@pytest.mark.parametrize(("text", "others", "longest", "nice"), [(SPINS, 0, 1, 19), (SLEEPS, 0, 1, 0), (SPINS, 40, SLOW, 0)])
+def test_more_time_has_only_who_wants_to_work_and_is_not_let(tmp_path: Path, text: str, others: int, longest: int, nice: int) -> None:
     lab = Lab(1, Build(KIT / "solutions", tmp_path / "build"), logs=str(tmp_path))
-    with subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE) as process:
-        lab.until(lambda: kernel.processor_times(process.pid) and (kernel.asleep(process.pid) or program == SPINS))
-        lab.programs = [SimpleNamespace(alive=lambda: True, inner_pid=lambda: process.pid)]
-        before = lab.charged
-        lab.until(lambda: False, 0.2)
-        assert lab.timed_out and least <= lab.charged - before < most
-        process.kill()
+    with _on_one_processor(*[SPINS] * others, text) as (*_, pid):
+        program = SimpleNamespace(alive=lambda: True, inner_pid=lambda: pid, slowness=1.0, had_much=False, gives_way=False)
+        assert lab.until(lambda: _begun(pid, text))
+        lab.programs, before = [program], lab.charged
+        assert not lab.until(lambda: False, 0.5) and lab.timed_out
+        assert 0.5 * longest <= lab.charged - before < 0.5 * longest + 0.3
+        assert os.getpriority(os.PRIO_PROCESS, pid) == nice
     lab.programs = []
     lab.close()
+
+
+def _begun(pid: int, text: str) -> bool:
+    """True if the interpreter runs the text: it sleeps in it, or it has run longer than it takes to start."""
+    ran, _waited = kernel.processor_times(pid).get(pid, (0, 0))
+    return kernel.asleep(pid) if text == SLEEPS else ran > 0.03
