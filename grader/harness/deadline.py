@@ -51,6 +51,8 @@ class Wait:
             if not program.had_much:
                 ran = sum(ran for ran, _waited in kernel.processor_times(pid).values())
                 program.had_much = ran - self._ran.setdefault(pid, ran) >= MUCH * program.slowness
-            # A tool makes a right program busy, too.
-            if program.had_much and program.slowness == 1 and not program.gives_way:
+            # Not at once: a program that no longer gets a processor would look idle to a check that judges just that.
+            # And a tool makes a right program busy, too.
+            late = self._spent >= self._limit / 2
+            if late and program.had_much and program.slowness == 1 and not program.gives_way:
                 program.gives_way = kernel.give_way(pid)
