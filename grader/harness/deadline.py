@@ -41,18 +41,18 @@ class Wait:
         return self._spent >= self._limit and (self._spent >= SLOW * self._limit or not any(map(self._gets_on, self._programs)))
 
     def _gets_on(self, program: Program) -> bool:
-        return not program.had_much and program.alive() and kernel.at_work(program.inner_pid())
+        return not program.cpu_hog and program.alive() and kernel.at_work(program.inner_pid())
 
     def _look(self) -> None:
         for program in self._programs:
             if not program.alive():
                 continue
             pid = program.inner_pid()
-            if not program.had_much:
+            if not program.cpu_hog:
                 ran = sum(ran for ran, _waited in kernel.processor_times(pid).values())
-                program.had_much = ran - self._ran.setdefault(pid, ran) >= MUCH * program.slowness
+                program.cpu_hog = ran - self._ran.setdefault(pid, ran) >= MUCH * program.slowness
             # Not at once: a program that no longer gets a processor would look idle to a check that judges just that.
             # And a tool makes a right program busy, too.
             late = self._spent >= self._limit / 2
-            if late and program.had_much and program.slowness == 1 and not program.gives_way:
+            if late and program.cpu_hog and program.slowness == 1 and not program.gives_way:
                 program.gives_way = kernel.give_way(pid)

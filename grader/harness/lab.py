@@ -297,6 +297,14 @@ class Lab:
             if passed > 4 * seconds or all(passed - waited > seconds / 2 for _, waited in since.values()):
                 return {thread: ran / max(passed - waited, seconds / 10) for thread, (ran, waited) in since.items()}
 
+    def require_idle(self, program: Program, when: str) -> None:
+        """Fails the check if all threads of the program together were busy for 0.3 s of one second.
+
+        `when` opens the cause: how the program came to have nothing to do.
+        """
+        busy = sum(self.watch_processors(program.pid, 1.0).values())
+        self.require(busy < 0.3, f"{when}, your {program.role} was busy for {busy:.1f} s of one second. It should wait instead.")
+
     # -- telling ----------------------------------------------------------------
 
     def log(self, who: str, what: str, data: bytes = b"", to: str = "") -> None:

@@ -51,7 +51,7 @@ class Program:
         self.peers: list[Peer] = []  # that have talked with it
         self.output, self.errors = bytearray(), bytearray()
         self.ended_by_us = False
-        self.had_much = self.gives_way = False  # had much of a processor in one wait; leaves it to others since
+        self.cpu_hog = self.gives_way = False  # had much of a processor in one wait; leaves it to others since
         self.may_end = role == "client"
         self._line_position = 0
         self._input: int | None = None

@@ -50,7 +50,7 @@ def test_who_waits_for_a_processor_is_not_busy_and_who_never_waits_is(tmp_path: 
 def test_more_time_has_only_who_wants_to_work_and_is_not_let(tmp_path: Path, text: str, others: int, longest: int, nice: int) -> None:
     lab = Lab(1, Build(KIT / "solutions", tmp_path / "build"), logs=str(tmp_path))
     with _on_one_processor(*[SPINS] * others, text) as (*_, pid):
-        program = SimpleNamespace(alive=lambda: True, inner_pid=lambda: pid, slowness=1.0, had_much=False, gives_way=False)
+        program = SimpleNamespace(alive=lambda: True, inner_pid=lambda: pid, slowness=1.0, cpu_hog=False, gives_way=False)
         assert lab.until(lambda: _begun(pid, text))
         lab.programs, before = [program], lab.charged
         assert not lab.until(lambda: False, 0.5) and lab.timed_out

@@ -91,8 +91,7 @@ def test_without_free_descriptors_the_server_waits_and_recovers(lab: Lab) -> Non
         served = held < limit and lab.until(lambda: kernel.descriptors(server.pid) > held or crowd[-1].ended, 0.3)
         waiting += not served
     still_served(lab, first)
-    busy = sum(lab.watch_processors(server.pid, 1.0).values())
-    lab.require(busy < 0.3, f"Out of descriptors, your server was busy for {busy:.1f} s of one second.")
+    lab.require_idle(server, "Out of descriptors")
     for peer in crowd:
         peer.close()
     still_served(lab, first)

@@ -105,11 +105,6 @@ IDLE_HINTS = (
 )
 
 
-def _require_idle(lab: Lab, program: Program, when: str) -> None:
-    busy = sum(lab.watch_processors(program.pid, 1.0).values())
-    lab.require(busy < 0.3, f"{when}, your {program.role} was busy for {busy:.1f} s of one second. It should wait instead.")
-
-
 @check("server.idle", points={1: 0.5, 2: 0.25, 3: 0.5, 4: 0.5}, todo={1: "1.5", 2: "2.4", 3: "3.2", 4: "4.6"}, hints=IDLE_HINTS, slow=True)
 def test_an_idle_server_uses_no_CPU(lab: Lab) -> None:
     """A call that blocks costs nothing; a loop that asks again and again costs a whole core.
@@ -122,7 +117,7 @@ def test_an_idle_server_uses_no_CPU(lab: Lab) -> None:
     lab.connect(server).reset()
     silent = lab.connect(server)
     silent.send(b"" if lab.stage == 1 else b"half a mess")
-    _require_idle(lab, server, "With one silent client")
+    lab.require_idle(server, "With one silent client")
 
 
 @check("client.idle", points={2: 0.25, 4: 0.25}, todo={2: "2.7", 4: "4.8"}, hints=IDLE_HINTS, slow=True)
@@ -139,7 +134,7 @@ def test_an_idle_client_uses_no_CPU(lab: Lab) -> None:
         peer.expect_message(b"NAME alice")
         peer.send_message(b"OK")
         client.expect_line(b"OK")
-    _require_idle(lab, client, "With nothing typed and nothing arriving")
+    lab.require_idle(client, "With nothing typed and nothing arriving")
     client.close_stdin()
     peer.expect_message(b"QUIT")
-    _require_idle(lab, client, "After the end of stdin and QUIT, while the server has not closed yet")
+    lab.require_idle(client, "After the end of stdin and QUIT, while the server has not closed yet")
