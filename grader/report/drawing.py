@@ -3,322 +3,29 @@
 Time flows down. Peers are vertical lines on the left; the student's program is a bar in the middle, with one
 line for each of its threads when several have made calls; stdout and stderr are on the right. Each row is one
 event, so texts never meet: what is long is wrapped, and then left out in the middle (the tooltip has all of it).
-
-Texts come from a hostile program: whatever is not printable is escaped before it gets near the XML. The
-widths of texts are estimates on the safe side, since nothing here knows the reader's fonts.
 """
 
 from __future__ import annotations
 
 import re
-import unicodedata
-from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from functools import cache
-from itertools import groupby
 from xml.etree import ElementTree as ET
 
-WIDTH = 960
-MARGIN = 20
+from .lanes import CLOCK, HALF_BAR, MARGIN, OTHERS, WIDTH, Bar, Lane, Row, cast, give_places, in_times, is_program, rows_of
+from .lettering import EM, MONO, SANS, around, cell_count, clean, elide, folded, in_bytes, line_width, within, wrapped
+
 FIRST_ROWS, LAST_ROWS = 12, 26  # of a long exchange: the failure is at its end
-MOST_PEERS, MOST_THREADS = 6, 5  # with a lane of their own
 KEPT = 400  # events in a record: then there were more
-MANY = 100  # of the same call: the middle of them may have been left out of the record
 PAUSE = 0.5  # seconds without an event that are worth a word
-
-LONGEST = 2000  # characters of a text
-
-SANS = "DejaVu Sans, Verdana, Segoe UI, Helvetica, Arial, sans-serif"
-MONO = "DejaVu Sans Mono, Menlo, Consolas, Liberation Mono, monospace"
-EM = 0.605  # the width of a letter of MONO
 
 INK, GREY, PALE, PAPER = "#1b2430", "#5a6675", "#c3ccd6", "#ffffff"
 THEIRS, OURS, WRONG = "#1d5fa6", "#8a4b08", "#b3261e"  # peers, the student's program, what went wrong
 BAR, BAR_EDGE, SOFT = "#fbf1e2", "#d9a860", "#f5f7fa"
-
-OTHERS = "others"
 SPACE = "{http://www.w3.org/XML/1998/namespace}space"
-ENDS = {"closes": "close", "resets": "reset", "half-closes": "half", "ends": "half"}  # by the first word of an event
 
 
 def draw(check: dict) -> str:
     """The drawing of one check of a record, as the text of an SVG file."""
     return _Drawing(check).text()
-
-
-# -- texts ------------------------------------------------------------------------
-
-
-def clean(text: object) -> str:
-    """The text with everything that is not plainly visible written as an escape; not more of it than anyone reads."""
-    letters = str("" if text is None else text)
-    if len(letters) > LONGEST:
-        letters = letters[: LONGEST // 2] + " ... " + letters[-LONGEST // 2 :]
-    return "".join(c if _plain(c) else f"\\x{ord(c):02x}" for c in letters)
-
-
-@cache
-def _plain(c: str) -> bool:
-    return c.isprintable() and not unicodedata.combining(c) and len(unicodedata.normalize("NFKC", c)) <= 3
-
-
-def _cells(text: str) -> int:
-    """How many columns the text takes in a font of fixed width."""
-    return sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
-
-
-def _span(text: str, size: float, font: str = SANS) -> float:
-    """The width of a line, rather too much than too little."""
-    return size * (_cells(text) * EM if font == MONO else sum(map(_em, text)))
-
-
-@cache
-def _em(c: str) -> float:
-    if c in " ijlfrtI.,:;'|!()[]":
-        return 0.41
-    if c in "cksvxyz":
-        return 0.59
-    if c in "mwMW@%" or _cells(c) > 1:
-        return 1.05
-    return 0.77 if c.isupper() or c in "+=<>_#&~" or ord(c) > 0x17F else 0.64
-
-
-def _letters(text: str) -> list[str]:
-    """The text cut where it may be cut: never within an escape."""
-    return re.findall(r"\\x[0-9a-f]{2}|\\.|.", text, re.DOTALL)
-
-
-def _elide(text: str, cells: int) -> str:
-    """At most so many columns, the middle left out."""
-    if _cells(text) <= cells:
-        return text
-    letters = _letters(text)
-    head, tail = (cells - 1) * 3 // 5, (cells - 1) * 2 // 5
-    return _fitting(letters, head) + "\u2026" + _fitting(letters[::-1], tail, backwards=True)
-
-
-def _fitting(letters: list[str], cells: int, *, backwards: bool = False) -> str:
-    taken: list[str] = []
-    for letter in letters:
-        cells -= _cells(letter)
-        if cells < 0:
-            break
-        taken.append(letter)
-    return "".join(taken[::-1] if backwards else taken)
-
-
-def _within(text: str, width: float, size: float) -> str:
-    """Prose on one line of at most `width`, the middle left out."""
-    return text if _span(text, size) <= width else _elide(text, int(width / size / 1.05))
-
-
-def _folded(text: str, cells: int, most: int) -> list[str]:
-    """Bytes on lines of so many columns, at most `most` lines."""
-    text = _elide(text, cells * most - 8 * most)
-    count = -(-_cells(text) // cells)
-    if count > 1:
-        cells = min(cells, -(-_cells(text) // count) + 4)  # lines of about the same length
-    rest, lines = _letters(text), []
-    while rest:
-        line = _fitting(rest, cells)
-        rest = rest[len(_letters(line)):]
-        lines.append(line)
-    return lines or [""]
-
-
-def _wrapped(text: str, width: float, size: float, most: int = 6) -> list[str]:
-    """Prose on lines of at most `width`; what does not fit on `most` lines ends in an ellipsis."""
-    lines, line, used = [], "", 0.0
-    for word in re.findall(r"\S+|\s+", text):
-        if line and not word.isspace() and used + _span(word, size) > width:
-            lines.append(line.rstrip())
-            line, used = "", 0.0
-        for letter in word if line or not lines else word.lstrip():
-            if used + _span(letter, size) > width:  # a word longer than a line
-                lines.append(line.rstrip())
-                line, used = "", 0.0
-            line += letter
-            used += _span(letter, size)
-    lines.append(line.rstrip())
-    lines = [line for line in map(str.strip, lines) if line] or [""]
-    return lines if len(lines) <= most else [*lines[: most - 1], lines[most - 1][:-2] + " \u2026"]
-
-
-def _count(size: int) -> str:
-    return f"{size} byte" if size == 1 else f"{size} bytes"
-
-
-# -- what is drawn ----------------------------------------------------------------
-
-
-@dataclass(slots=True)
-class _Row:
-    """An event, with its texts made clean. `times`: how often it happened in a row."""
-
-    seconds: float
-    who: str
-    what: str
-    data: str
-    size: int
-    to: str
-    thread: int
-    where: str
-    times: int = 1
-
-    @classmethod
-    def of(cls, event: dict) -> _Row:
-        words = {key: clean(event.get(key)) for key in ("who", "what", "data", "to", "where")}
-        numbers = {key: int(event.get(key) or 0) for key in ("size", "thread")}
-        return cls(float(event.get("seconds") or 0), **words, **numbers)  # type: ignore[arg-type]
-
-    def same(self) -> tuple:
-        """Rows of calls that moved nothing and are alike become one."""
-        return (self.who, self.what, self.thread, self.where) if self.thread and not self.size else (id(self),)
-
-    @property
-    def end(self) -> str:
-        """The kind of end of a connection that this is, or ""."""
-        return ENDS.get(self.what.partition(" ")[0].rstrip(":"), "") if self.to else ""
-
-    def sentence(self) -> str:
-        """The row for those who cannot see it."""
-        actor = self.who + (f", thread {self.thread}" if self.thread else "")
-        what = self.what or f"sends {self.data}, {_count(self.size)},"
-        to = f" to {self.to}" if self.to else ""
-        where = f" ({self.where})" if self.where else ""
-        return f"{self.seconds:.3f} s: {actor} {what}{to}{where}{_times(self.times)}."
-
-
-def _times(times: int) -> str:
-    return f", {'at least ' if times >= MANY else ''}{times} times" if times > 1 else ""
-
-
-def _rows(events: Iterable[dict]) -> list[_Row]:
-    rows = []
-    for _key, group in groupby([_Row.of(event) for event in events], key=_Row.same):
-        first, *more = group
-        first.times += len(more)
-        rows.append(first)
-    return rows
-
-
-def _is_program(name: str) -> bool:
-    return name.startswith("your ")
-
-
-@dataclass(slots=True)
-class _Lane:
-    """A vertical line at `x`; `room` is what its heading may take."""
-
-    heading: str
-    room: float = 0.0
-    x: float = 0.0
-
-
-@dataclass(slots=True)
-class _Bar:
-    """A program: the bar from `left` to `right` around the lanes of its threads."""
-
-    name: str
-    threads: dict[int, _Lane]
-    left: float = 0.0
-    right: float = 0.0
-
-    def lane(self, thread: int) -> _Lane:
-        return self.threads.get(thread) or list(self.threads.values())[-1]
-
-    @property
-    def single(self) -> bool:
-        return len(self.threads) == 1
-
-
-@dataclass(slots=True)
-class _Stage:
-    """All lanes, with their places."""
-
-    peers: dict[str, _Lane] = field(default_factory=dict)
-    bars: dict[str, _Bar] = field(default_factory=dict)
-    outputs: dict[str, _Lane] = field(default_factory=dict)
-
-    def at(self, name: str) -> _Lane | _Bar | None:
-        return self.bars.get(name) or self.peers.get(name) or self.outputs.get(name) or self.peers.get(OTHERS)
-
-    def lanes(self) -> Iterator[_Lane]:
-        yield from self.peers.values()
-        for bar in self.bars.values():
-            yield from bar.threads.values()
-        yield from self.outputs.values()
-
-
-def _cast(rows: list[_Row], told: str, everybody: Iterable[str]) -> _Stage:
-    """Who takes part in the rows or, of `everybody`, is named in `told`. If they are too many, the named come first."""
-    stage = _Stage()
-    present = {name for row in rows for name in (row.who, row.to)}
-    names = [n for n in dict.fromkeys(everybody) if n and (n in present or not _is_program(n) and _named(n, told))]
-    speakers = {row.who for row in rows}
-    active = Counter(name for row in rows for name in (row.who, row.to))
-    peers = [n for n in names if not _is_program(n) and (n in speakers or n not in ("stdout", "stderr"))]
-    if len(peers) > MOST_PEERS:
-        chosen = sorted(peers, key=lambda n: (not _named(n, told), -active[n]))
-        peers = [n for n in peers if n in chosen[:MOST_PEERS]] + [OTHERS]
-    stage.peers = {name: _Lane(name) for name in peers}
-    for name in filter(_is_program, names):
-        found = sorted({row.thread for row in rows if row.who == name and row.thread})
-        shown = [f"thread {number}" for number in found]
-        if len(found) > MOST_THREADS:
-            shown = [*shown[:MOST_THREADS], "more threads"]
-        threads = dict(zip(found, [_Lane(heading) for heading in shown])) if len(found) > 1 else {0: _Lane(name)}
-        stage.bars[name] = _Bar(name, threads)
-    stage.outputs = {n: _Lane(n) for n in ("stdout", "stderr") if n in names and n not in peers}
-    return stage
-
-
-def _named(name: str, told: str) -> bool:
-    return bool(re.search(rf"(?<!\w){re.escape(name)}(?!\w)", told, re.IGNORECASE))
-
-
-CLOCK = 70  # the column of the seconds
-HALF_BAR = 9  # half the width of a bar with one lane
-NOTE = 300  # the room that a note likes to have on its right
-
-
-def _place(stage: _Stage) -> None:
-    """Gives every lane its x: first the least distances, then more where it helps most."""
-    peers, bars, outputs = list(stage.peers.values()), list(stage.bars.values()), list(stage.outputs.values())
-    several = [bar for bar in bars if not bar.single]
-    count = {"first": 1, "peer": max(len(peers) - 1, 0), "channel": len(bars) if peers else max(len(bars) - 1, 0),
-             "thread": sum(len(bar.threads) - 1 for bar in bars), "side": len(several), "out": len(outputs[:1]), "output": len(outputs[1:]), "last": 1}
-    size = {"first": 40.0, "peer": 54.0, "channel": 90.0, "thread": 60.0, "side": 40.0, "out": 90.0, "output": 60.0,
-            "last": 0.0 if several and not outputs else 34.0}
-    spare = WIDTH - 2 * MARGIN - CLOCK - 40 * len(bars) - sum(size[key] * count[key] for key in size)
-    note = NOTE - (70 * len(outputs[1:]) + 40 if outputs and not several else 0)
-    for key, wanted in (("peer", 76), ("channel", 160), ("out", 120), ("thread", 72), ("output", 70),
-                        ("last" if not outputs else "out", 0 if several and not outputs else note),
-                        ("side", NOTE), ("peer", 120), ("first", 60), ("channel", 420), ("side" if several and not outputs else "last", 999)):
-        if count[key]:
-            more = max(0.0, min(wanted - size[key], spare / count[key]))
-            size[key] += more
-            spare -= more * count[key]
-    x = MARGIN + CLOCK + size["first"]
-    for number, lane in enumerate(peers):
-        x += size["peer"] if number else 0
-        lane.x, lane.room = x, size["peer"] - 8 if len(peers) > 1 else 110
-    for number, bar in enumerate(bars):
-        x += size["channel"] if peers or number else 0
-        bar.left = x
-        x += HALF_BAR if bar.single else 36
-        for nth, lane in enumerate(bar.threads.values()):
-            x += size["thread"] if nth else 0
-            lane.x, lane.room = x, size["thread"] - 6
-        x += HALF_BAR if bar.single else size["side"]
-        bar.right = x
-    for number, lane in enumerate(outputs):
-        x += size["output" if number else "out"]
-        lane.x, lane.room = x, 60
-
-
-# -- the drawing ------------------------------------------------------------------
 
 
 class _Drawing:
@@ -328,14 +35,14 @@ class _Drawing:
         self.check = {key: clean(check.get(key)) for key in ("id", "title", "cause", "pattern", "verdict")}
         self.state = [clean(line) for line in check.get("state") or []]
         self.difference = check.get("difference")
-        rows = _rows(check.get("events") or [])
+        rows = rows_of(check.get("events") or [])
         self.left_out = max(0, len(rows) - FIRST_ROWS - LAST_ROWS)
         at_least = "at least " if len(check.get("events") or []) >= KEPT else ""
         self.middle = f"{at_least}{self.left_out} more events"
         self.rows = rows if not self.left_out else [*rows[:FIRST_ROWS], *rows[-LAST_ROWS:]]
-        self.stage = _cast(self.rows, " ".join([self.check["cause"], self.check["pattern"], *self.state]),
+        self.stage = cast(self.rows, " ".join([self.check["cause"], self.check["pattern"], *self.state]),
                            [name for row in rows for name in (row.who, row.to)])
-        _place(self.stage)
+        give_places(self.stage)
         self.y = 0.0
         self.root = ET.Element("svg", {"xmlns": "http://www.w3.org/2000/svg", "version": "1.1", "role": "img"})
         self.into = self.root
@@ -372,7 +79,7 @@ class _Drawing:
         return element
 
     def _paragraph(self, text: str, size: float, *, x: float = MARGIN, most: int = 6, **more: object) -> None:
-        for line in _wrapped(text, WIDTH - MARGIN - x, size * (1.08 if "font_weight" in more else 1), most):
+        for line in wrapped(text, WIDTH - MARGIN - x, size * (1.08 if "font_weight" in more else 1), most):
             self.y += size * 1.4
             self._write(x, self.y, line, size=size, **more)
 
@@ -414,7 +121,7 @@ class _Drawing:
         column, byte = int(self.difference.get("column") or 0), int(self.difference.get("byte") or 0)
         size, step = 13, 19
         columns = int((WIDTH - 2 * MARGIN - 40) / (size * EM)) - len("expected  ")
-        lines = [("expected", _around(expected, column, columns)), ("got", _around(got, column, columns))]
+        lines = [("expected", around(expected, column, columns)), ("got", around(got, column, columns))]
         self.y += 10
         box = self._group("difference")
         outer, self.into = self.into, box
@@ -428,7 +135,7 @@ class _Drawing:
                         (letter, {"fill": colour, "font-weight": "bold", "text-decoration": "underline"}), after,
                         size=size, font=MONO)
         self.y += step - 2
-        before = " " * (10 + _cells(lines[1][1][0]))
+        before = " " * (10 + cell_count(lines[1][1][0]))
         words = f"byte {byte} is the first wrong one"
         if (len(before) + 2 + len(words)) * size * EM > WIDTH - 2 * MARGIN - 32:
             before, words = before[: -len(words) - 1] + words + " ", ""
@@ -467,7 +174,7 @@ class _Drawing:
 
     def _headings(self) -> float:
         """Writes who is who; returns where the lanes begin."""
-        headings = [(lane, _wrapped(lane.heading, max(lane.room - 8, 40), 12, 3))
+        headings = [(lane, wrapped(lane.heading, max(lane.room - 8, 40), 12, 3))
                     for lane in [*self.stage.peers.values(), *self.stage.outputs.values()]]
         rows = max([len(lines) for _lane, lines in headings] + [1])
         threads = any(not bar.single for bar in self.stage.bars.values())
@@ -482,7 +189,7 @@ class _Drawing:
                 middle = (bar.left + bar.right) / 2
                 self._write(middle, self.y + 16, bar.name, size=11.5, fill=OURS, font_weight="bold", text_anchor="middle")
                 for lane in bar.threads.values():
-                    self._write(lane.x, self.y + height - 8, lane.heading, size=round(min(11, lane.room / _span(lane.heading, 1)), 1),
+                    self._write(lane.x, self.y + height - 8, lane.heading, size=round(min(11, lane.room / line_width(lane.heading, 1)), 1),
                                 fill=OURS, text_anchor="middle")
         self._write(MARGIN + CLOCK - 22, self.y + height - 5, "seconds", size=10, fill=GREY, text_anchor="end")
         self.y += height
@@ -491,7 +198,7 @@ class _Drawing:
         return top
 
     def _heading(self, x: float, lines: list[str], height: float, fill: str, ink: str) -> None:
-        width = max(_span(line, 11.8) for line in lines) + 12
+        width = max(line_width(line, 11.8) for line in lines) + 12
         own = 15 * len(lines) + 10
         group, outer = self._group("heading"), self.into
         self.into = group
@@ -524,7 +231,7 @@ class _Drawing:
         self.y += height + 2
         self.into = outer
 
-    def _row(self, row: _Row, clock: str) -> None:
+    def _row(self, row: Row, clock: str) -> None:
         source, target = self.stage.at(row.who), self.stage.at(row.to) if row.to else None
         arrow = target is not None and target is not source
         outer, self.into = self.into, self._group("arrow" if arrow else "note", row.sentence())
@@ -537,10 +244,10 @@ class _Drawing:
             self._write(MARGIN + CLOCK - 22, self.y - 7 if arrow else start + 14, clock, size=10, font=MONO, fill=GREY, text_anchor="end")
         self.into = outer
 
-    def _arrow(self, row: _Row, source: _Lane | _Bar, target: _Lane | _Bar) -> None:
-        colour = WRONG if row.end == "reset" else OURS if _is_program(row.who) else THEIRS
-        right = _middle(target) > _middle(source)
-        start, end = _edge(source, right), _edge(target, not right)
+    def _arrow(self, row: Row, source: Lane | Bar, target: Lane | Bar) -> None:
+        colour = WRONG if row.end == "reset" else OURS if is_program(row.who) else THEIRS
+        right = target.middle > source.middle
+        start, end = source.edge(right), target.edge(not right)
         lines = self._label(row, colour, (start + end) / 2)
         self.y += 15 * lines + 14
         y = round(self.y - 9, 1)
@@ -564,20 +271,20 @@ class _Drawing:
             path = f"M{back:g} {y - 4.5:g}L{x:g} {y:g}L{back:g} {y + 4.5:g}Z"
         self._add("path", d=path, fill=colour if not kind else "none", stroke=colour, stroke_width=1 if not kind else 1.8)
 
-    def _label(self, row: _Row, colour: str, middle: float) -> int:
+    def _label(self, row: Row, colour: str, middle: float) -> int:
         """Writes the label of an arrow above it; returns the number of its lines."""
         size, most = 11.5, 78
         who = row.who if self.stage.at(row.who) is self.stage.peers.get(OTHERS) else \
             row.to if self.stage.at(row.to) is self.stage.peers.get(OTHERS) else ""
-        after = f"  {_count(row.size)}" if row.size else ""
-        after += f"  ({_within(who, 150, size)})" if who else ""
+        after = f"  {in_bytes(row.size)}" if row.size else ""
+        after += f"  ({within(who, 150, size)})" if who else ""
         if row.data:
-            lines = _folded(row.data, most, 2)
+            lines = folded(row.data, most, 2)
         else:
-            lines = [_within(row.what, 560, size)]
+            lines = [within(row.what, 560, size)]
         font = MONO if row.data else SANS
-        extra = _span(after, 10.5)
-        width = max([_span(line, size, font) for line in lines[:-1]] + [_span(lines[-1], size, font) + extra])
+        extra = line_width(after, 10.5)
+        width = max([line_width(line, size, font) for line in lines[:-1]] + [line_width(lines[-1], size, font) + extra])
         left = min(max(middle - width / 2, MARGIN + CLOCK - 8), WIDTH - MARGIN - width)
         self._clear(left - 4, left + width + 4, 15 * len(lines))
         for number, line in enumerate(lines, 1):
@@ -595,63 +302,35 @@ class _Drawing:
             inside = any(bar.left < (a + b) / 2 < bar.right for bar in self.stage.bars.values())
             self._add("rect", x=round(a, 1), y=round(self.y + 2, 1), width=round(b - a, 1), height=height, fill=BAR if inside else PAPER)
 
-    def _note(self, row: _Row, source: _Lane | _Bar) -> None:
+    def _note(self, row: Row, source: Lane | Bar) -> None:
         """A small remark beside a lane, on the side where it has room."""
         size = 10.5
-        lane = source.lane(row.thread) if isinstance(source, _Bar) else source
-        aside = HALF_BAR + 6 if isinstance(source, _Bar) and source.single else 9
+        lane = source.lane(row.thread) if isinstance(source, Bar) else source
+        aside = HALF_BAR + 6 if isinstance(source, Bar) and source.single else 9
         colour = WRONG if " failed" in row.what or row.what.startswith("ended: SIG") else INK
         who = ""
         if source is self.stage.peers.get(OTHERS):
-            who = f"{_within(row.who, 150, size)}: "
-        elif isinstance(source, _Bar) and lane.heading == "more threads" and row.thread:
+            who = f"{within(row.who, 150, size)}: "
+        elif isinstance(source, Bar) and lane.heading == "more threads" and row.thread:
             who = f"thread {row.thread}: "
-        what = _within(who + row.what, 410, size) + _times(row.times)
-        where = "   " + _within(row.where, 160, size) if row.where else ""
+        what = within(who + row.what, 410, size) + in_times(row.times)
+        where = "   " + within(row.where, 160, size) if row.where else ""
         x, y = lane.x, self.y
-        if isinstance(source, _Bar) and not source.single and not row.thread:
+        if isinstance(source, Bar) and not source.single and not row.thread:
             x, aside = source.left, 8
         left = x + aside
-        width = _span(what, size) + _span(where, size)
+        width = line_width(what, size) + line_width(where, size)
         room = int((WIDTH - MARGIN - 5 - left - width) / (size * EM)) - 1
-        data = " " + _elide(row.data, 34 if room < 8 else min(room, 34)) if row.data else ""
-        width += _span(data, size, MONO)
+        data = " " + elide(row.data, 34 if room < 8 else min(room, 34)) if row.data else ""
+        width += line_width(data, size, MONO)
         if left + width > WIDTH - MARGIN - 5:
             left = x - aside - width
         left = min(max(left, MARGIN + CLOCK - 8), WIDTH - MARGIN - width)
         self._clear(left - 3, left + width + 3, 16)
         covered = left < lane.x < left + width
-        if not covered and (row.thread or not isinstance(source, _Bar) or source.single):
-            self._add("circle", cx=round(lane.x, 1), cy=round(y + 10, 1), r=3, fill=OURS if isinstance(source, _Bar) else THEIRS)
+        if not covered and (row.thread or not isinstance(source, Bar) or source.single):
+            self._add("circle", cx=round(lane.x, 1), cy=round(y + 10, 1), r=3, fill=OURS if isinstance(source, Bar) else THEIRS)
         anchored_right = left < x
         self._write(left + width if anchored_right else left, y + 14, (what, {"fill": colour}), (data, {"font-family": MONO, "fill": OURS}), (where, {"fill": GREY}),
                     size=size, text_anchor="end" if anchored_right else "start")
         self.y += 20
-
-
-def _around(text: str, column: int, columns: int) -> tuple[str, str, str]:
-    """What is before the marked place, the letter there, and what is behind it, in so many columns."""
-    before, letter, after = text[:column], *_first(text[column:])
-    half = columns * 3 // 5
-    if _cells(before) > half:
-        before = "\u2026" + _fitting(_letters(before)[::-1], half - 1, backwards=True)
-    room = columns - _cells(before) - _cells(letter)
-    if _cells(after) > room:
-        after = _fitting(_letters(after), room - 1) + "\u2026"
-    return before, letter, after
-
-
-def _first(text: str) -> tuple[str, str]:
-    letters = _letters(text) or [""]
-    return letters[0], "".join(letters[1:])
-
-
-def _middle(place: _Lane | _Bar) -> float:
-    return (place.left + place.right) / 2 if isinstance(place, _Bar) else place.x
-
-
-def _edge(place: _Lane | _Bar, right: bool) -> float:
-    """Where an arrow touches: the side of a bar, or the line."""
-    if isinstance(place, _Bar):
-        return place.right if right else place.left
-    return place.x

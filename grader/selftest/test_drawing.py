@@ -8,7 +8,8 @@ import pytest
 
 from grader.harness.lab import KEPT_EVENTS
 from grader.harness.wire import compare, show
-from grader.report.drawing import FIRST_ROWS, KEPT, LAST_ROWS, MOST_PEERS, MOST_THREADS, WIDTH, draw
+from grader.report.drawing import FIRST_ROWS, KEPT, LAST_ROWS, draw
+from grader.report.lanes import MOST_PEERS, MOST_THREADS, WIDTH
 
 SVG = "{http://www.w3.org/2000/svg}"
 
