@@ -57,11 +57,16 @@ __attribute__((constructor)) static void open_page(void)
     }
 }
 
-static uint64_t now(void)
+uint64_t now(void)
 {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+uint64_t in_ms(int ms)
+{
+    return now() + (uint64_t)ms * 1000000u;
 }
 
 void pause_ms(unsigned ms)
@@ -181,10 +186,9 @@ unsigned met(struct rule *rule)
 void hold(struct rule *rule, void (*look)(void *argument), void *argument)
 {
     unsigned armed = LOAD(rule->armed);
+    uint64_t end = in_ms(rule->values[0]);
 
-    for (int ms = 0;
-         ms < rule->values[0] && armed != 0 && LOAD(rule->armed) == armed;
-         ms++) {
+    while (now() < end && armed != 0 && LOAD(rule->armed) == armed) {
         if (look != NULL)
             look(argument);
         pause_ms(1);

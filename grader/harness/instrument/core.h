@@ -40,6 +40,10 @@ extern char __executable_start; /* by the linker: addresses count from here */
 #define LOAD(where) __atomic_load_n(&(where), __ATOMIC_SEQ_CST)
 #define STORE(where, n) __atomic_store_n(&(where), n, __ATOMIC_SEQ_CST)
 
+/* The clock of the trace, in ns; and what it will show in so many ms. */
+uint64_t now(void);
+uint64_t in_ms(int ms);
+
 /* Sleeps, and no signal shortens it. */
 void pause_ms(unsigned ms);
 

@@ -32,9 +32,9 @@ enum action {
     FAIL,  /* the call does nothing and fails (errno) */
     DELAY, /* the thread waits afterwards (ms) */
     HOLD,  /* the thread waits afterwards until it is let go (ms at most) */
-    LATE,  /* a new thread starts late (ms after accept, ms in all) */
+    LATE,  /* a new thread starts late (naps after accept, ms in all) */
     PARK,  /* a thread that closes a socket waits, as with HOLD (ms at most) */
-    TURNS, /* a sending thread lets another one go first (ms, ms in all) */
+    TURNS, /* a sending thread lets another one go first (naps, ms in all) */
     MOVE   /* one port stands for another (port, port) */
 };
 

@@ -32,23 +32,24 @@ static struct call *begin_sending(unsigned function, int fd, size_t len,
 
 /*
  * Lets another thread that wants to send on fd go first: waits until one has
- * begun to, at most values[0] milliseconds, and values[1] in all.
+ * begun to, at most values[0] naps of 1 ms (on a busy machine they get longer,
+ * and so they should), and values[1] ms by the clock over all calls.
  */
 static void take_turns(int fd, struct call *call)
 {
-    static unsigned waited;
+    static uint64_t waited; /* ns */
     struct rule *rule =
         fd >= 0 && fd < DESCRIPTORS ? rule_for(SEND, TURNS) : NULL;
     if (rule == NULL)
         return;
     call->fault = met(rule);
-    for (int ms = 0;
-         ms < rule->values[0] && LOAD(waited) < (unsigned)rule->values[1];
-         ms++) {
+    uint64_t most = (uint64_t)rule->values[1] * 1000000u;
+    for (int naps = 0; naps < rule->values[0] && LOAD(waited) < most; naps++) {
         if (LOAD(last_sender[fd]) != call->thread)
             return;
+        uint64_t start = now();
         pause_ms(1);
-        ADD(waited, 1);
+        ADD(waited, now() - start);
     }
 }
 
