@@ -100,16 +100,18 @@ endif
 ##     STAGE=n                only this stage
 ##     ONLY="words"           only checks whose name has all these words
 ##     SLOW=1                 also memory, races and what takes seconds
+##     TIMES=n                each check n times: is it always the same?
 STAGE ?=
 ONLY ?=
 SLOW ?=
+TIMES ?=
 OUT ?=
 SUBMISSION ?=
 base_option := $(if $(filter-out $(src),$(base)),--base $(base))
 .PHONY: check
 check:
 	@$(kit)/grader/run check --stage "$(STAGE)" --only "$(ONLY)" \
-	    $(if $(SLOW),--slow) $(if $(OUT),--out $(OUT)) $(base_option)
+	    --times "$(TIMES)" $(if $(SLOW),--slow) $(if $(OUT),--out $(OUT)) $(base_option)
 
 ##   make grade             grade a submission and write OUT/record.json
 ##     SUBMISSION=...         a directory, .zip or .tar.gz; else the reference
@@ -117,7 +119,7 @@ check:
 .PHONY: grade
 grade:
 	@$(kit)/grader/run grade $(if $(SUBMISSION),"$(SUBMISSION)") \
-	    --stage "$(STAGE)" --only "$(ONLY)" \
+	    --stage "$(STAGE)" --only "$(ONLY)" --times "$(TIMES)" \
 	    $(if $(OUT),--out $(OUT)) $(base_option)
 
 ##   make hint CHECK=id     the next hint of a check

@@ -20,6 +20,9 @@ from .session import run, selftest
 from .submission import BadSubmission, stage
 
 
+MOST_TIMES = 100
+
+
 def main() -> int:
     """Runs the command; returns the exit status."""
     parser = argparse.ArgumentParser(prog="relaylab")
@@ -57,6 +60,7 @@ def main() -> int:
 def _choice_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--stage", type=_stage_number, default=None)
     command.add_argument("--only", default="")
+    command.add_argument("--times", type=_times, default=1)
     command.add_argument("--out", type=Path, default=None)
     command.add_argument("--base", type=Path, default=None)
 
@@ -67,12 +71,20 @@ def _stage_number(text: str) -> int | None:
     raise argparse.ArgumentTypeError(f"STAGE={text}: it is 1, 2, 3 or 4")
 
 
+def _times(text: str) -> int:
+    if text == "":
+        return 1
+    if text.isascii() and text.isdecimal() and 1 <= int(text) <= MOST_TIMES:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"TIMES={text}: it is a number from 1 to {MOST_TIMES}")
+
+
 def _console() -> Console:
     return Console(highlight=False, soft_wrap=False)
 
 
 def _check(options: argparse.Namespace) -> int:
-    choice = Choice(options.stage, options.only, quick=not options.slow)
+    choice = Choice(options.stage, options.only, quick=not options.slow, times=options.times)
     record = run(options.source, options.out or KIT / "build" / "check", choice, base=options.base, rerun=f"make check{_base(options)} ONLY=")
     console = _console()
     if options.only and not any(c["named"] for c in record["checks"]):
@@ -96,7 +108,7 @@ def _grade(options: argparse.Namespace) -> int:
         print(f"grade: {error}", file=sys.stderr)
         return 2
     shutil.rmtree(out / "build", ignore_errors=True)
-    record = run(staged, out, Choice(options.stage, options.only), base=options.base, name=options.submission.name,
+    record = run(staged, out, Choice(options.stage, options.only, times=options.times), base=options.base, name=options.submission.name,
                  rerun=f"make grade SUBMISSION={shlex.quote(str(_from_here(options.submission)))}{_base(options)} ONLY=")
     console = _console()
     terminal.summary(record, console)

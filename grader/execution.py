@@ -3,7 +3,7 @@
 A check mostly waits for a student's program, so a pool of threads executes all checks at
 once, while pytest's own loop goes through them in order and takes each result when it is
 ready. A check whose need has failed is "not reached". A check that failed is repeated.
-Every verdict goes to the record.
+Every verdict goes to the record; who asks for a check several times gets one verdict for all.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import os
 import re
 import threading
 import time
+from collections import Counter
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,11 +32,12 @@ WORKERS = 48  # they wait; the work is done by the kernel and the students' prog
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Which checks are run. `only`: all these words are in the id, the title or the TODO number."""
+    """Which checks are run, and how many `times` each. `only`: all these words are in the id, the title or the TODO number."""
 
     stage: int | None = None
     only: str = ""
     quick: bool = False
+    times: int = 1
 
     def of(self, specs: list[Spec]) -> set[str]:
         """The ids of what was asked for, and of what that needs."""
@@ -77,6 +79,7 @@ class Run:
         self.items: dict[str, pytest.Item] = {}
         self.futures: dict[str, Future[Outcome]] = {}
         self.processors = threading.Semaphore(os.cpu_count() or 1)
+        self.places = threading.Semaphore(WORKERS)
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         chosen = self.choice.of([_spec(item) for item in items])
@@ -121,10 +124,17 @@ class Run:
     def _decide(self, spec: Spec) -> Outcome:
         if missing := self._missing_need(spec):
             return Outcome("not reached", missing)
-        outcome = self._judge(spec)
-        if outcome.verdict == "failed" and outcome.kind not in CERTAIN:
-            return self._repeat(spec, outcome)
-        return outcome
+        if self.choice.times == 1:
+            return self._decide_once(spec)
+        with ThreadPoolExecutor(self.choice.times) as pool:
+            return _of_all(list(pool.map(lambda _: self._decide_once(spec), range(self.choice.times))))
+
+    def _decide_once(self, spec: Spec) -> Outcome:
+        with self.places:
+            outcome = self._judge(spec)
+            if outcome.verdict == "failed" and outcome.kind not in CERTAIN:
+                return self._repeat(spec, outcome)
+            return outcome
 
     def _judge(self, spec: Spec, *, traced: bool = False) -> Outcome:
         """Runs the check once. `traced`: with programs that tell of their calls."""
@@ -171,3 +181,13 @@ class Run:
         if need is None or need.result().verdict in COSTS_NOTHING:
             return ""
         return f"Not reached: it needs \"{self._spec(spec.needs).title}\" ({spec.needs})."
+
+
+def _of_all(outcomes: list[Outcome]) -> Outcome:
+    """The outcome of a check that was run several times: unstable if the verdicts differ."""
+    verdicts = Counter(outcome.verdict for outcome in outcomes)
+    worst = next((outcome for outcome in outcomes if outcome.verdict != "passed"), outcomes[0])
+    if len(verdicts) == 1:
+        return worst
+    words = ", ".join(f"{number} {verdict}" for verdict, number in verdicts.most_common())
+    return replace(worst, verdict="unstable", cause=f"Of {len(outcomes)} runs {words}. {worst.cause}")

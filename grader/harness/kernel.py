@@ -22,6 +22,7 @@ _INFO = 2  # the attribute INET_DIAG_INFO (linux/inet_diag.h), which holds a str
 _BYTES_RECEIVED = 128  # offset of tcpi_bytes_received in it
 _HEADERS = 16 + 72  # struct nlmsghdr and struct inet_diag_msg
 _NO_COOKIE = b"\xff" * 8
+_ENDED = {"Z", "X", ""}  # states of a thread that has ended (proc(5)), or is gone
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +73,25 @@ def _bytes_received(answer: bytes) -> int:
     return 0
 
 
+def _living(pid: int) -> str:
+    """The directory below /proc of a thread of the process that has not ended.
+
+    What all threads share is seen there. The first one may have ended before the others, by pthread_exit() in main(), and
+    shows nothing any more.
+    """
+    first = f"/proc/{pid}"
+    if _state(first) != "Z":
+        return first
+    tasks = (f"{first}/task/{task}" for task in _listdir(f"{first}/task"))
+    return next((task for task in tasks if _state(task) not in _ENDED), first)
+
+
 def sockets_of(pid: int) -> set[int]:
     """The inodes of all sockets that the process holds."""
-    inodes = set()
-    for name in _listdir(f"/proc/{pid}/fd"):
+    inodes, directory = set(), f"{_living(pid)}/fd"
+    for name in _listdir(directory):
         try:
-            target = os.readlink(f"/proc/{pid}/fd/{name}")
+            target = os.readlink(f"{directory}/{name}")
         except OSError:
             continue  # closed since the listing
         if target.startswith("socket:["):
@@ -87,7 +101,7 @@ def sockets_of(pid: int) -> set[int]:
 
 def descriptors(pid: int) -> int:
     """How many descriptors the process has open."""
-    return len(_listdir(f"/proc/{pid}/fd"))
+    return len(_listdir(f"{_living(pid)}/fd"))
 
 
 def threads(pid: int) -> int:
@@ -151,7 +165,7 @@ def stopped(pid: int) -> bool:
 
 
 def _states_of_threads(pid: int) -> set[str]:
-    return {_state(f"/proc/{pid}/task/{task}") for task in _listdir(f"/proc/{pid}/task")} - {""}
+    return {_state(f"/proc/{pid}/task/{task}") for task in _listdir(f"/proc/{pid}/task")} - _ENDED
 
 
 def _state(directory: str) -> str:
@@ -164,13 +178,22 @@ def _state(directory: str) -> str:
 
 def resident_kib(pid: int) -> int:
     """Resident memory in KiB."""
-    with open(f"/proc/{pid}/statm", encoding="ascii") as sizes:
-        return int(sizes.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") // 1024
+    return _pages(pid)[1] * os.sysconf("SC_PAGE_SIZE") // 1024
+
+
+def address_space(pid: int) -> int:
+    """The size of all that is mapped, in bytes."""
+    return _pages(pid)[0] * os.sysconf("SC_PAGE_SIZE")
+
+
+def _pages(pid: int) -> list[int]:
+    with open(f"{_living(pid)}/statm", encoding="ascii") as sizes:
+        return [int(size) for size in sizes.read().split()]
 
 
 def mappings(pid: int) -> int:
     """How many ranges of memory are mapped; a thread that nobody joined keeps its stack's."""
-    with open(f"/proc/{pid}/maps", "rb") as maps:
+    with open(f"{_living(pid)}/maps", "rb") as maps:
         return sum(1 for _line in maps)
 
 
@@ -216,7 +239,7 @@ _CALLS = _CALLS_ARM if os.uname().machine == "aarch64" else _CALLS_X86
 def socket_inode(pid: int, fd: int) -> int:
     """The inode of the socket that is descriptor `fd` of the process; 0 if it is none."""
     try:
-        target = os.readlink(f"/proc/{pid}/fd/{fd}")
+        target = os.readlink(f"{_living(pid)}/fd/{fd}")
     except OSError:
         return 0
     return int(target[8:-1]) if target.startswith("socket:[") else 0
@@ -225,7 +248,7 @@ def socket_inode(pid: int, fd: int) -> int:
 def memory(pid: int, address: int, size: int) -> bytes:
     """Bytes of the process's memory; empty if it cannot be read."""
     try:
-        with open(f"/proc/{pid}/mem", "rb", buffering=0) as file:
+        with open(f"{_living(pid)}/mem", "rb", buffering=0) as file:
             file.seek(address)
             return file.read(size)
     except (OSError, OverflowError, ValueError):

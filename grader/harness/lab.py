@@ -199,7 +199,7 @@ class Lab:
         if result not in (0, errno.EISCONN):
             sock.close()
             self.fail(f"Nobody could connect to your server: {os.strerror(result)}.")
-        return self._peer(sock, name or f"client {len(self.peers) + 1}", server)
+        return self._peer(sock, name or f"client {len(self.peers) + 1}", server, server.address)
 
     def listen(self, address: str = "127.0.0.1") -> socket.socket:
         """A listening socket: the harness plays the server for a student's client."""
@@ -213,11 +213,11 @@ class Lab:
 
     def accept(self, listener: socket.socket, name: str = "the server", seconds: float = DEADLINE, cause: str = "") -> Peer:
         """The next connection of a student's client to `listener`."""
-        found: list[socket.socket] = []
+        found: list[tuple[socket.socket, tuple[str, int]]] = []
 
         def arrived() -> bool:
             try:
-                found.append(listener.accept()[0])
+                found.append(listener.accept())
             except BlockingIOError:
                 return bool(self.programs) and not self.programs[-1].alive()
             return True
@@ -225,12 +225,12 @@ class Lab:
         self.until(arrived, seconds)
         if not found:
             self.fail_with(NO_CONNECT, "Your client did not connect to the host and port that it was given.", cause)
-        return self._peer(found[0], name, self.programs[-1])
+        return self._peer(found[0][0], name, self.programs[-1], found[0][1])
 
-    def _peer(self, sock: socket.socket, name: str, program: Program) -> Peer:
+    def _peer(self, sock: socket.socket, name: str, program: Program, there: tuple[str, int]) -> Peer:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.setblocking(False)
-        peer = Peer(self, sock, name, f"your {program.role}")
+        peer = Peer(self, sock, name, f"your {program.role}", there)
         self.peers.append(peer)
         program.peers.append(peer)
         self.log(name, "connected")

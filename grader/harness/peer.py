@@ -29,7 +29,7 @@ REST_SECONDS = 0.2  # for the rest of what is wrong already, so that the whole o
 class Peer:
     """One connection to a student's program. Made by `Lab.connect` and `Lab.accept`."""
 
-    def __init__(self, lab: Lab, sock: socket.socket, name: str, other: str) -> None:
+    def __init__(self, lab: Lab, sock: socket.socket, name: str, other: str, there: tuple[str, int]) -> None:
         self.lab, self.sock, self.name, self.other = lab, sock, name, other
         self.received = bytearray()  # bytes not yet expected by anyone
         self.total = 0
@@ -40,7 +40,8 @@ class Peer:
         self.wanted = b""  # the bytes for which the latest wait was, if they are known
         self._messages: list[bytes] = []
         self._decoder = Decoder()
-        self._local, self._remote = sock.getsockname(), sock.getpeername()
+        # getpeername() fails when the connection has been reset already.
+        self._local, self._remote = sock.getsockname(), there
         self._background: socket.socket | None = None  # that keep_sending uses
         self._reading = False
         self.read_on()
@@ -49,6 +50,8 @@ class Peer:
 
     def send(self, data: bytes) -> None:
         """Sends all of `data`, reading meanwhile. A connection that ends is noted, not an error."""
+        for program in self.lab.programs:
+            program.note_prompt()
         self.lab.log(self.name, "", data, to=self.other)
         if not self._push(data):
             self.lab.fail(f"{self.other.capitalize()} stopped reading while {self.name} was sending to it.")

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import termios
 import tty
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NoReturn
 
 from . import kernel
@@ -26,8 +27,10 @@ if TYPE_CHECKING:
 
 USUAL_NOFILE = 1024  # descriptors that a shell gives a program; the grader itself may have more
 OUTPUT_CAP = 4 << 20  # bytes kept of a program's output; what follows is read and dropped
-_ANSI = re.compile(rb"\x1b\[[0-9;?]*[A-Za-z]")
-_PROMPT = re.compile(rb"(?:[\w-]{0,31}[>$#%?]+ ?)*")
+_ESCAPES = re.compile(rb"\x1b(?:\[[0-9;?]*[A-Za-z]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[()][0-9A-Z]|[=>78])")  # console_codes(4)
+_USUAL_PROMPT = rb"[\w-]{0,31}[>$#%?]+ ?"
+LONGEST_PROMPT = 200  # bytes
+MOST_READS = 64  # of what has been printed; the kernel gives out at most 4 KiB of a terminal at once
 LONGEST_WORDS = 100  # characters of a line on stderr that are repeated in a cause
 _CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE)
 _ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "TERM": "dumb"}
@@ -54,6 +57,7 @@ class Program:
         self.cpu_hog = self.gives_way = False  # had much of a processor in one wait; leaves it to others since
         self.may_end = role == "client"
         self._line_position = 0
+        self._prompts: set[bytes] = set()
         self._input: int | None = None
         self._open: set[int] = set()
         child_in = self._make_stdin(stdin)
@@ -69,8 +73,7 @@ class Program:
         finally:
             for fd in (child_in, child_out, child_err):
                 os.close(fd)
-        if out is not None:
-            self._watch(out, self.output, "stdout")
+        self._stdout = self._watch(out, self.output, "stdout") if out is not None else lambda: False
         self._watch(err, self.errors, "stderr")
 
     @property
@@ -93,27 +96,32 @@ class Program:
             os.set_blocking(self._input, False)
         return child
 
-    def _watch(self, fd: int, buffer: bytearray, name: str) -> None:
+    def _watch(self, fd: int, buffer: bytearray, name: str) -> Callable[[], bool]:
+        """Lets the lab read what the program prints there; returns what reads it at once, and is true if there was anything."""
         os.set_blocking(fd, False)
         self._open.add(fd)
 
-        def read() -> None:
+        def read() -> bool:
+            if fd not in self._open:
+                return False
             try:
                 data = os.read(fd, 65536)
             except BlockingIOError:
-                return
+                return False
             except OSError:  # EIO: a terminal whose last writer is gone
                 data = b""
             if not data:
                 self.lab.selector.unregister(fd)
                 self._open.discard(fd)
                 os.close(fd)
-                return
+                return False
             if len(buffer) < OUTPUT_CAP:
                 buffer.extend(data)
                 self.lab.log(f"your {self.role}", "", data, to=name)
+            return True
 
         self.lab.selector.register(fd, selectors.EVENT_READ, read)
+        return read
 
     # -- input and output -------------------------------------------------------
 
@@ -155,17 +163,38 @@ class Program:
             self._input = None
 
     def lines(self) -> list[bytes]:
-        """The complete lines of stdout so far, without colours."""
-        return [_ANSI.sub(b"", line.rstrip(b"\r")) for line in bytes(self.output).split(b"\n")[:-1]]
+        """The complete lines of stdout so far, as a terminal shows them."""
+        return [_shown(line) for line in bytes(self.output).split(b"\n")[:-1]]
+
+    def note_prompt(self) -> None:
+        """What stands unfinished on a client's stdout now, before it gets what it is to print, is a prompt.
+
+        All that it has printed before a message of its own left is read here: the kernel's terminal hands on what
+        is still on its way when it is asked (n_tty_read() in drivers/tty/n_tty.c).
+        """
+        if self.role == "client":
+            for _ in range(MOST_READS):
+                if not self._stdout():
+                    break
+            prompt = _shown(bytes(self.output).rpartition(b"\n")[2])
+            if 0 < len(prompt) <= LONGEST_PROMPT:
+                self._prompts.add(_once(prompt))
+
+    def _matches(self, line: bytes, expected: bytes) -> bool:
+        """True if the line is `expected`, perhaps behind prompts."""
+        prompts = b"|".join([_USUAL_PROMPT, *map(re.escape, self._prompts)])
+        return line.endswith(expected) and re.fullmatch(b"(?:%s)*" % prompts, line[: len(line) - len(expected)]) is not None
 
     def expect_line(self, expected: bytes, cause: str = "", seconds: float | None = None) -> None:
         """The line `expected` appears on stdout, after those expected before; others may stand between."""
         def found() -> bool:
             lines = self.lines()
             for i in range(self._line_position, len(lines)):
-                if line_matches(lines[i], expected):
+                if self._matches(lines[i], expected):
                     self._line_position = i + 1
                     return True
+            if kernel.asleep(self.inner_pid()):
+                self.note_prompt()  # it waits for more to do
             return False
 
         if not self.lab.until(found, (seconds or DEADLINE) * self.slowness):
@@ -174,7 +203,7 @@ class Program:
     def _fail_unprinted(self, expected: bytes, own: str) -> NoReturn:
         *lines, rest = bytes(self.output).split(b"\n")[self._line_position:] or [b""]
         line = quote(expected)
-        if line_matches(rest, expected):
+        if self._matches(_shown(rest), expected):
             self.lab.fail_with(NO_NEWLINE, f"Your {self.role} printed {line} without the newline that ends the line.", own)
         if not lines and not rest:
             more = "more " if self.output else ""
@@ -186,7 +215,7 @@ class Program:
 
     def count_line(self, expected: bytes) -> int:
         """How many lines of stdout so far are `expected`."""
-        return sum(line_matches(line, expected) for line in self.lines())
+        return sum(self._matches(line, expected) for line in self.lines())
 
     def reading(self) -> bool:
         """True while stdout or stderr of the program is open."""
@@ -288,14 +317,17 @@ class Program:
     def finish_under_tool(self) -> int:
         """Ends the program so that the tool in front writes its report; returns the status.
 
-        With SIGXCPU, because what a program does at SIGTERM is its own business.
+        With SIGXCPU, because what a program does at SIGTERM is its own business. Who blocks all signals may take
+        one of the others with sigwait().
         """
         self.ended_by_us = True
+        self.lab.log(f"your {self.role}", "is ended by the check" if self.alive() else "")
+        for number in (signal.SIGXCPU, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            if self.alive():
+                self.process.send_signal(number)
+                self.lab.until(lambda: not self.alive(), 5)
         if self.alive():
-            self.lab.log(f"your {self.role}", "is ended by the check")
-            self.process.send_signal(signal.SIGXCPU)
-            if not self.lab.until(lambda: not self.alive(), 10):
-                self.end()
+            self.end()
         self.lab.until(lambda: not self._open, 2)
         return self.process.returncode
 
@@ -328,9 +360,14 @@ def _argument(text: str) -> str:
     return text if text and not any(c.isspace() for c in text) else show(os.fsencode(text))
 
 
-def line_matches(line: bytes, expected: bytes) -> bool:
-    """True if `line` is `expected`, perhaps behind a prompt such as "> "."""
-    return line.endswith(expected) and _PROMPT.fullmatch(line[: len(line) - len(expected)]) is not None
+def _shown(line: bytes) -> bytes:
+    """What a terminal shows of a line: without colours and titles, and what comes behind a carriage return from the left."""
+    return _ESCAPES.sub(b"", line).rstrip(b"\r").rpartition(b"\r")[2]
+
+
+def _once(prompt: bytes) -> bytes:
+    """A prompt that stands there several times, once."""
+    return re.fullmatch(rb"(.+?)\1*", prompt, re.DOTALL)[1]
 
 
 def _limited(nofile: int | None) -> list[str]:

@@ -47,9 +47,17 @@ class Patch:
 
     @property
     def stages(self) -> list[int]:
-        """The stages whose programs it changes: a stage stands on the earlier ones."""
-        first = min(number for number, name in STAGES.items() if any(f.startswith(name) for f in self.files))
-        return [number for number in STAGES if number >= first]
+        """The stages whose programs it changes: they stand on the earlier stages' files, except their server.c and client.c."""
+        changed = set()
+        for number, name in STAGES.items():
+            files = {Path(f).name for f in self.files if f.startswith(f"{name}/")}
+            if files:
+                changed.add(number)
+            if number == 2 and "client.c" in files:
+                changed.add(3)  # whose client it is, too
+            if files - {"server.c", "client.c"}:
+                changed |= {later for later in STAGES if later > number}
+        return sorted(changed)
 
 
 @dataclass(frozen=True)

@@ -26,9 +26,9 @@ def busy(processes: int) -> Iterator[None]:
             spinner.wait()
 
 
-def grade(source: Path, out: Path, *, stage: int | None = None, only: str = "") -> dict:
+def grade(source: Path, out: Path, *, stage: int | None = None, only: str = "", times: int = 1) -> dict:
     """Grades `source` as `make grade` does; returns the record."""
-    command = [sys.executable, "-m", "grader", "grade", str(source), "--out", str(out), "--only", only]
+    command = [sys.executable, "-m", "grader", "grade", str(source), "--out", str(out), "--only", only, "--times", str(times)]
     command += ["--stage", str(stage)] if stage else []
     made = subprocess.run(command, cwd=KIT, capture_output=True, text=True, check=False)
     try:

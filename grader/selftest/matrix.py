@@ -70,11 +70,9 @@ def _row(patch: Patch, runs: int) -> dict:
 
 def _mutant(mutant: Mutant, source: Path, directory: Path, runs: int) -> dict:
     record = grade(source, directory / "out", stage=mutant.stage)
-    verdicts = [_verdict(record, mutant.caught_by)]
-    for _ in range(runs - 1):
-        verdicts.append(_verdict(grade(source, directory / "out", only=mutant.caught_by), mutant.caught_by))
-    missed = [v for v in verdicts if v != "failed"]
-    trouble = f"{mutant.caught_by} was {', '.join(missed)} in {len(missed)} of {runs} runs" if missed else ""
+    again = [grade(source, directory / "again", only=mutant.caught_by, times=runs - 1)] if runs > 1 else []
+    missed = [check for check in (_check(r, mutant.caught_by) for r in (record, *again)) if check["verdict"] != "failed"]
+    trouble = "; ".join(f"{mutant.caught_by} was {check['verdict']}: {check['cause']}" for check in missed)
     try:
         text = golden.text(record, mutant.caught_by)
     except ValueError as error:
@@ -84,19 +82,15 @@ def _mutant(mutant: Mutant, source: Path, directory: Path, runs: int) -> dict:
             "text": text, "trouble": trouble}
 
 
-def _verdict(record: dict, id: str) -> str:
-    return next((c["verdict"] for c in record["checks"] if c["id"] == id), "not found")
+def _check(record: dict, id: str) -> dict:
+    return next((c for c in record["checks"] if c["id"] == id), {"verdict": "not found", "cause": "there is no such check"})
 
 
 def _variant(variant: Patch, source: Path, directory: Path, runs: int) -> dict:
-    lost: dict[str, list[str]] = {}
-    for _ in range(runs):
-        only = variant.stages[0] if len(variant.stages) == 1 else None
-        for check in grade(source, directory / "out", stage=only)["checks"]:
-            if check["verdict"] != "passed":
-                lost.setdefault(check["id"], []).append(f"{check['verdict']}: {check['cause']}")
-    return {"row": variant.head.get("Row", "-"), "stages": variant.stages, "lost": {id: len(causes) for id, causes in lost.items()},
-            "trouble": "".join(f"{id} not passed in {len(causes)} of {runs} runs ({causes[0]}); " for id, causes in lost.items())}
+    lost = {check["id"]: f"{check['verdict']}: {check['cause']}" for stage in variant.stages
+            for check in grade(source, directory / "out", stage=stage, times=runs)["checks"] if check["verdict"] != "passed"}
+    return {"row": variant.head.get("Row", "-"), "stages": variant.stages, "lost": lost,
+            "trouble": "; ".join(f"{id} was {words}" for id, words in lost.items())}
 
 
 def _recognised(matrix: dict) -> str:

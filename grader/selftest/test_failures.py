@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import socket
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -185,6 +187,31 @@ def test_an_empty_line_is_not_nothing(talking: Lab, printed: bytes, kind: str, w
     with pytest.raises(Failed) as failure:
         server.expect_line(b"received: x", seconds=0.1)
     assert failure.value.kind == kind and words in failure.value.cause, failure.value.cause
+
+
+SENDS = "    if (frame_write(reader->fd, line, len) == -1)\n"
+
+
+@pytest.mark.parametrize(("right", "wrong", "verdict"), [
+    ('if (got == 1)\n        frame_print("",', 'if (got == 1)\n        frame_print("Reply: ",', "failed"),
+    (SENDS, '    fputs("Reply: ", stdout);\n    fflush(stdout);\n' + SENDS, "passed"),
+], ids=["printed with the reply", "printed before the line is sent"])
+def test_what_stands_before_a_reply_is_a_prompt_if_it_was_there_before_the_reply_came(right: str, wrong: str, verdict: str, tmp_path: Path) -> None:
+    source = _broken(tmp_path, "stage2_framing/client.c", right, wrong)
+    record = run(source, tmp_path / "out", Choice(only="stage2.client.basic"))
+    assert [c["verdict"] for c in record["checks"] if c["id"] == "stage2.client.basic"] == [verdict], record["checks"]
+
+
+def test_a_connection_that_was_reset_at_once_is_a_connection(talking: Lab) -> None:
+    server = talking.server()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        ours = socket.create_connection(listener.getsockname())
+        theirs = listener.accept()[0]
+        theirs.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        theirs.close()
+        peer = talking._peer(ours, "client 1", server, listener.getsockname())
+        talking.until(lambda: peer.ended)
+        assert peer.ended == "reset"
 
 
 @pytest.mark.parametrize("width", [20, 37, 77])

@@ -61,7 +61,7 @@ def test_the_command_names_what_lies_below_the_current_directory_from_there(tmp_
     def told(submission: Path) -> str:
         commands = []
         monkeypatch.setattr(__main__, "run", lambda *_, rerun, **__: commands.append(rerun) or {"checks": [], "score": 0, "max_score": 0, "seconds": 0})
-        __main__._grade(argparse.Namespace(submission=submission, out=tmp_path / "out", stage=1, only="", base=None))
+        __main__._grade(argparse.Namespace(submission=submission, out=tmp_path / "out", stage=1, only="", times=1, base=None))
         return commands[0]
 
     shutil.copytree(KIT / "solutions", tmp_path / "here" / "her work")

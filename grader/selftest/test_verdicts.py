@@ -24,8 +24,8 @@ def _one(record: dict, id: str) -> dict:
     return next(c for c in record["checks"] if c["id"] == id)
 
 
-def test_what_fails_once_and_passes_when_repeated_is_unstable_and_costs_nothing(tmp_path: Path) -> None:
-    source = tmp_path / "work"
+def _ends_once(source: Path) -> Path:
+    """A submission whose server of stage 1 ends behind its first answer, and never again."""
     shutil.copytree(KIT / "solutions", source)
     server = source / "stage1_echo" / "server.c"
     text = server.read_text()
@@ -33,9 +33,22 @@ def test_what_fails_once_and_passes_when_repeated_is_unstable_and_costs_nothing(
     server.write_text("#include <fcntl.h>\n" + text.replace(
         "    print_message(message, (size_t)len);\n",
         '    print_message(message, (size_t)len);\n    if (open("seen", O_CREAT | O_EXCL, 0600) != -1)\n        return 0;\n'))
+    return source
+
+
+def test_what_fails_once_and_passes_when_repeated_is_unstable_and_costs_nothing(tmp_path: Path) -> None:
+    source = _ends_once(tmp_path / "work")
     check = _one(run(source, tmp_path / "out", Choice(only="stage1.server.basic")), "stage1.server.basic")
     assert check["verdict"] == "unstable" and check["points"] == check["max_points"]
     assert check["cause"].startswith("It failed once and passed when repeated.")
+
+
+def test_a_check_that_is_run_several_times_has_one_verdict(tmp_path: Path) -> None:
+    source = _ends_once(tmp_path / "work")
+    check = _one(run(source, tmp_path / "out", Choice(only="stage1.server.basic", times=5)), "stage1.server.basic")
+    assert check["verdict"] == "unstable" and check["cause"].startswith("Of 5 runs 4 passed, 1 unstable. It failed once"), check
+    check = _one(run(KIT / "solutions", tmp_path / "out", Choice(only="stage1.server.basic", times=5)), "stage1.server.basic")
+    assert check["verdict"] == "passed" and check["cause"] == ""
 
 
 def test_an_error_of_the_grader_is_never_the_students_loss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -230,7 +230,7 @@ def test_a_line_that_is_too_long_is_refused_and_the_next_one_sent(lab: Lab) -> N
     client.write(b"x" * 4096 + b"\n" + b"y" * 4097 + b"\n" + b"z" * 70000 + b"\nWHO\n")
     peer.expect(encode(b"x" * 4096))
     peer.expect(encode(b"WHO"), cause="A line of more than 4096 bytes should not be sent; the line behind it should.")
-    lab.require(client.error_lines(), "A line that is too long should be reported on stderr.")
+    lab.require(lab.until(client.error_lines, 1), "A line that is too long should be reported on stderr.")
     client.close_stdin()
     peer.expect(encode(b"QUIT"))
     peer.close()

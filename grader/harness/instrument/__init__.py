@@ -33,9 +33,9 @@ CALL_BEGUN, CALL_ENDED = 1, 2
 # All calls of a student that are sent to the instrument.
 WRAPPED = (
     "recv recvfrom recvmsg recvmmsg read readv __recv_chk __recvfrom_chk __read_chk eventfd_read "
-    "send sendto sendmsg sendmmsg write writev dprintf vdprintf eventfd_write fdopen fileno "
-    "accept accept4 connect bind listen socket shutdown close "
-    "poll ppoll __poll_chk __ppoll_chk select pselect epoll_wait epoll_pwait "
+    "send sendto sendmsg sendmmsg write writev dprintf vdprintf eventfd_write fdopen fileno flockfile ftrylockfile funlockfile "
+    "accept accept4 connect bind listen socket shutdown close dup2 dup3 "
+    "poll ppoll __poll_chk __ppoll_chk select pselect epoll_wait epoll_pwait epoll_ctl "
     "pthread_create pthread_join pthread_mutex_lock pthread_mutex_unlock pthread_rwlock_unlock pthread_spin_unlock "
     "pthread_cond_wait pthread_cond_timedwait sem_wait sem_post "
     "thrd_create thrd_join thrd_detach call_once mtx_init mtx_lock mtx_trylock mtx_timedlock mtx_unlock mtx_destroy "

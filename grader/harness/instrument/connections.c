@@ -18,6 +18,8 @@ REAL(int, listen, int, int);
 REAL(int, socket, int, int, int);
 REAL(int, shutdown, int, int);
 REAL(int, close, int);
+REAL(int, dup2, int, int);
+REAL(int, dup3, int, int, int);
 
 static int finish_accepting(struct call *call, int fd)
 {
@@ -170,9 +172,40 @@ static void park(int fd, unsigned before, struct call *call)
     hold(rule, look_for_reuse, &closed);
 }
 
+/*
+ * Numbers of sockets that dup2() has ended by giving the number to something
+ * else; such a number is free for the next client only when it is closed.
+ */
+static unsigned char replaced[DESCRIPTORS];
+
+static int replace(int was_socket, int fd)
+{
+    if (was_socket && fd >= 0 && fd < DESCRIPTORS)
+        STORE(replaced[fd], 1);
+    return fd;
+}
+
+int __wrap_dup2(int from, int to)
+{
+    int was_socket = from != to && is_socket(to);
+    return replace(was_socket, __real_dup2(from, to));
+}
+
+int __wrap_dup3(int from, int to, int flags)
+{
+    int was_socket = is_socket(to);
+    return replace(was_socket, __real_dup3(from, to, flags));
+}
+
+static int was_replaced(int fd)
+{
+    return fd >= 0 && fd < DESCRIPTORS &&
+           __atomic_exchange_n(&replaced[fd], 0, __ATOMIC_SEQ_CST);
+}
+
 int noted_close(int fd, uint64_t from)
 {
-    int was_socket = is_socket(fd);
+    int was_socket = was_replaced(fd) | is_socket(fd);
     unsigned before = fd >= 0 && fd < DESCRIPTORS ? LOAD(accepted[fd]) : 0;
     struct call *call = note(F_CLOSE, fd, 0, from);
     handed_over(fd); /* the end of a pipe tells, too */

@@ -60,6 +60,13 @@ void handed_over(int fd);
 void taken_over(int fd);
 
 /*
+ * The same for what does not pass through a descriptor: the data of an event
+ * that epoll_ctl() takes and epoll_wait() gives out, a stream that is locked.
+ */
+void handed_over_as(uint64_t what);
+void taken_over_as(uint64_t what);
+
+/*
  * Counts a call for every armed rule of this family and action.
  * Returns the rule that applies to it, or NULL.
  */

@@ -73,12 +73,31 @@ int __wrap_pselect(int count, fd_set *in, fd_set *out, fd_set *errors,
                            __real_pselect(count, in, out, errors, time, mask));
 }
 
+REAL(int, epoll_ctl, int, int, int, struct epoll_event *);
+
+int __wrap_epoll_ctl(int fd, int how, int other, struct epoll_event *event)
+{
+    if (event != NULL)
+        handed_over_as(event->data.u64);
+    return __real_epoll_ctl(fd, how, other, event);
+}
+
+static int finish_epoll(struct call *call, const struct epoll_event *events,
+                        int count)
+{
+    done(call, count);
+    for (int i = 0; i < count; i++)
+        taken_over_as(events[i].data.u64);
+    return count;
+}
+
 int __wrap_epoll_wait(int fd, struct epoll_event *events, int count, int ms)
 {
     struct call *call = note(F_EPOLL, fd, (size_t)count, FROM);
     return fails(POLL, call)
                ? -1
-               : (int)done(call, __real_epoll_wait(fd, events, count, ms));
+               : finish_epoll(call, events,
+                              __real_epoll_wait(fd, events, count, ms));
 }
 
 int __wrap_epoll_pwait(int fd, struct epoll_event *events, int count, int ms,
@@ -87,6 +106,6 @@ int __wrap_epoll_pwait(int fd, struct epoll_event *events, int count, int ms,
     struct call *call = note(F_EPOLL, fd, (size_t)count, FROM);
     return fails(POLL, call)
                ? -1
-               : (int)done(call,
-                           __real_epoll_pwait(fd, events, count, ms, mask));
+               : finish_epoll(call, events,
+                              __real_epoll_pwait(fd, events, count, ms, mask));
 }
