@@ -193,7 +193,7 @@ class Program:
                 if self._matches(lines[i], expected):
                     self._line_position = i + 1
                     return True
-            if kernel.asleep(self.inner_pid()):
+            if self.role == "client" and kernel.asleep(self.inner_pid()):
                 self.note_prompt()  # it waits for more to do
             return False
 
