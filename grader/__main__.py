@@ -87,8 +87,7 @@ def _check(options: argparse.Namespace) -> int:
     choice = Choice(options.stage, options.only, quick=not options.slow, times=options.times)
     record = run(options.source, options.out or KIT / "build" / "check", choice, base=options.base, rerun=f"make check{_base(options)} ONLY=")
     console = _console()
-    if options.only and not any(c["named"] for c in record["checks"]):
-        console.print(f'No check has all the words "{options.only}". handouts/checks.md lists them all.')
+    if _nothing_named(options, record, console):
         return 2
     terminal.summary(record, console)
     if any(c["verdict"] != "passed" for c in record["checks"]):
@@ -111,6 +110,8 @@ def _grade(options: argparse.Namespace) -> int:
     record = run(staged, out, Choice(options.stage, options.only, times=options.times), base=options.base, name=options.submission.name,
                  rerun=f"make grade SUBMISSION={shlex.quote(str(_from_here(options.submission)))}{_base(options)} ONLY=")
     console = _console()
+    if _nothing_named(options, record, console):
+        return 2
     terminal.summary(record, console)
     for number, name in STAGES.items():
         if not (staged / name).is_dir() and options.stage in (None, number):
@@ -119,6 +120,14 @@ def _grade(options: argparse.Namespace) -> int:
     print(f"\nrecord: {out / 'record.json'}{drawings}  ({record['seconds']:.1f} s)")
     print(f"score {record['score']:g}/{record['max_score']:g}")
     return 3 if any(c["verdict"] == "grader error" for c in record["checks"]) else 0
+
+
+def _nothing_named(options: argparse.Namespace, record: dict, console: Console) -> bool:
+    """Says so if ONLY= names no check."""
+    nothing = bool(options.only) and not any(c["named"] for c in record["checks"])
+    if nothing:
+        console.print(f'No check has all the words "{options.only}". handouts/checks.md lists them all.')
+    return nothing
 
 
 def _base(options: argparse.Namespace) -> str:

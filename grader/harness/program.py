@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 
 USUAL_NOFILE = 1024  # descriptors that a shell gives a program; the grader itself may have more
 OUTPUT_CAP = 4 << 20  # bytes kept of a program's output; what follows is read and dropped
-_ESCAPES = re.compile(rb"\x1b(?:\[[0-9;?]*[A-Za-z]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[()][0-9A-Z]|[=>78])")  # console_codes(4)
+_ESCAPES = re.compile(rb"\x1b(?:\[[0-9;?]*[A-Za-z]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[()][0-9A-Z]|[=>78])|\x07")  # console_codes(4)
 _USUAL_PROMPT = rb"[\w-]{0,31}[>$#%?]+ ?"
+REST_SECONDS = 5  # under a tool
 LONGEST_PROMPT = 200  # bytes
 MOST_READS = 64  # of what has been printed; the kernel gives out at most 4 KiB of a terminal at once
 LONGEST_WORDS = 100  # characters of a line on stderr that are repeated in a cause
@@ -320,6 +321,8 @@ class Program:
         With SIGXCPU, because what a program does at SIGTERM is its own business. Who blocks all signals may take
         one of the others with sigwait().
         """
+        if self.role == "server":
+            self._come_to_rest()
         self.ended_by_us = True
         self.lab.log(f"your {self.role}", "is ended by the check" if self.alive() else "")
         for number in (signal.SIGXCPU, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
@@ -330,6 +333,17 @@ class Program:
             self.end()
         self.lab.until(lambda: not self._open, 2)
         return self.process.returncode
+
+    def _come_to_rest(self) -> None:
+        """Lets all clients leave, and waits until nothing is done for them any more.
+
+        In the middle of its work a right server may hold memory that valgrind does not find a pointer to.
+        """
+        for peer in self.peers:
+            if not peer.closed():
+                peer.close()
+        self.lab.until(lambda: not self.alive() or (kernel.asleep(self.inner_pid()) and not any(peer.inode_there() for peer in self.peers)),
+                       REST_SECONDS)
 
     def end(self) -> None:
         """Ends the program and all it has started, at once."""

@@ -14,11 +14,13 @@ class Backlog:
     def __init__(self, lab: Lab, bob: Peer) -> None:
         self.lab, self.bob = lab, bob
         self.taken = self.size = -1
-        self.taken_at, self.full_at = time.monotonic(), lab.charged
+        self.taken_at, self.full_at, self.moved_at = time.monotonic(), lab.charged, time.monotonic()
 
     def look(self) -> None:
         """Starts the clocks anew if bob's kernel took something, or the server's had room for more."""
         taken, size = self.bob.unread_here(), self.bob.backlog()
+        if (taken, size) != (self.taken, self.size):
+            self.moved_at = time.monotonic()
         if taken != self.taken or size == 0:
             self.taken, self.taken_at = taken, time.monotonic()
         if size != self.size or size == 0:
@@ -28,6 +30,11 @@ class Backlog:
         """Seconds for which bob has taken nothing: before 3 of them nobody may drop him."""
         self.look()
         return time.monotonic() - self.taken_at
+
+    def unmoved_for(self) -> float:
+        """Seconds for which nothing has moved, whether there is room or not."""
+        self.look()
+        return time.monotonic() - self.moved_at
 
     def full_for(self) -> float:
         """Seconds, of those that count against deadlines, for which a message has found no room."""
