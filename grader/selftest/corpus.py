@@ -1,9 +1,9 @@
-"""Programs that the grader is tested with, each a patch file on the solutions.
+"""Programs that the grader is tested with, most of them patch files on the solutions.
 
 mutants/stageN/NAME.patch is a known mistake in stage N: its head says which rows of the catalogue of
 mistakes it stands for (`Rows:`), which class of mistakes/*.toml it belongs to (`Mistake:`) and which
-check must fail because of it (`Caught-by:`). variants/NAME.patch is a correct but unusual program.
-A patch fails loudly when it no longer applies.
+check must fail because of it (`Caught-by:`). variants/NAME.patch is a correct but unusual program, and so is the
+directory variants/NAME, which shares no line with the solutions. A patch fails loudly when it no longer applies.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ HERE = Path(__file__).parent
 
 @dataclass(frozen=True)
 class Patch:
-    """One patch file; `id` is its name, `head` the lines before the first `---`."""
+    """One patch file, or a directory with a whole submission; `id` is its name, `head` the lines before the first `---`."""
 
     path: Path
 
@@ -36,12 +36,16 @@ class Patch:
 
     @cached_property
     def head(self) -> dict[str, str]:
+        if self.path.is_dir():
+            return {}
         lines = self.path.read_text(encoding="utf-8").partition("\n--- ")[0].splitlines()
         return {key: value.strip() for key, _, value in (line.partition(":") for line in lines) if key}
 
     @cached_property
     def files(self) -> list[str]:
         """The files that are changed, "stage1_echo/net.c"."""
+        if self.path.is_dir():
+            return [str(path.relative_to(self.path)) for path in self.path.rglob("*.[ch]")]
         lines = self.path.read_text(encoding="utf-8").splitlines()
         return [line[6:] for line in lines if line.startswith("+++ b/")]
 
@@ -88,11 +92,13 @@ def mutants() -> list[Mutant]:
 
 def variants() -> list[Patch]:
     """All correct but unusual programs, by name."""
-    return [Patch(path) for path in sorted(HERE.glob("variants/*.patch"))]
+    return [Patch(path) for path in sorted(HERE.glob("variants/*"))]
 
 
 def apply(patch: Patch, target: Path) -> Path:
     """Writes the solutions with the patch to `target`, which must not exist; returns it. Raises ValueError."""
+    if patch.path.is_dir():
+        return Path(shutil.copytree(patch.path, target))
     shutil.copytree(KIT / "solutions", target)
     made = subprocess.run(["patch", "--strip=1", "--fuzz=0", "--no-backup-if-mismatch", "--reject-file=-",
                            "--silent", "--directory", str(target), "--input", str(patch.path)],
