@@ -155,7 +155,8 @@ static int wait_for_both(struct client *client, int *typed, int *arrived)
         {.fd = client->outbox.fd, .events = POLLIN},
     };
 
-    if (client->sending)
+    /* A line that found no room may do so now, although all has left since. */
+    if (client->sending || client->complete)
         fds[1].events |= POLLOUT;
     int n = poll(fds, 2, -1);
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 
 from grader.check import check
@@ -193,12 +194,14 @@ def test_the_client_is_a_single_thread(lab: Lab) -> None:
 def test_messages_are_printed_while_much_input_is_piped_in(lab: Lab) -> None:
     """A client that is stuck in send() hears nothing.
 
-    Stdin is a file of 400,000 lines, and the server reads nothing. When the client has come to rest, the server
-    sends 100 messages, each when the one before has been printed, and still reads nothing. Each must be printed.
+    Stdin is a file of 100,000 lines, and the server reads nothing. When the client has come to rest, the server
+    sends 100 messages, each when the one before has been printed, and still reads nothing. Each must be printed. Then
+    the server reads on: it must receive all lines, in order, and QUIT.
     """
     listener = lab.listen()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    source = lab.scratch("input", b"TO bob much to say, and nobody listens\n" * 400_000)
+    lines = [b"TO bob much to say, and nobody listens to line %d" % number for number in range(100_000)]
+    source = lab.scratch("input", b"\n".join(lines) + b"\n")
     client = lab.client(listener, "alice", stdin=source)
     peer = lab.accept(listener)
     peer.expect(encode(b"NAME alice"))
@@ -212,6 +215,15 @@ def test_messages_are_printed_while_much_input_is_piped_in(lab: Lab) -> None:
     for number in range(100):
         peer.send_message(b"FROM bob %d" % number)
         client.expect_line(b"FROM bob %d" % number)
+    wanted = b"".join(line + b"DONE" for line in (*lines, b"QUIT"))  # nothing in them is escaped
+    peer.read_on()
+    while len(peer.received) < len(wanted):
+        before = len(peer.received)
+        if not lab.until(lambda: len(peer.received) > before or peer.ended) or peer.ended:
+            break  # however slow the client is, something comes
+    came = len(os.path.commonprefix([bytes(peer.received), wanted]))
+    lab.require(came == len(wanted), f"The server read again, and of {len(lines)} lines of input and QUIT only the first "
+                f"{wanted[:came].count(b'DONE')} came to it.")
 
 
 @check("client.long_line", points={4: 0.5}, todo="4.8", hints=(

@@ -7,7 +7,7 @@ from grader.checks.common.test_memory import watched
 from grader.checks.stage4.test_names import GONE_SECONDS, ask, enter, until_name_is_free
 from grader.checks.stage4.test_stuck_receiver import HINTS, stick
 from grader.harness import memory
-from grader.harness.instrument import Fault, held_unlock, short, slow_lock, turns
+from grader.harness.instrument import Fault, held_unlock, locks_in_turn, short, turns
 from grader.harness.lab import Lab
 from grader.harness.program import Program
 from grader.harness.wire import encode, quote, show
@@ -54,10 +54,10 @@ def test_two_clients_may_write_to_each_other_at_once(lab: Lab) -> None:
     """What each thread needs, the other must not keep.
 
     alice sends bob 300 messages and bob sends alice 300, all of which arrive together. A thread that has taken a
-    lock is delayed, sixty times in all, so that the other takes its own meanwhile. Each must get 300 times OK, and
-    the other's 300 messages once and in order.
+    lock waits, sixty times in all, until another one asks for a lock, too. Each must get 300 times OK, and the other's
+    300 messages once and in order.
     """
-    server = lab.server(faults=[slow_lock(15, last=60)])
+    server = lab.server(faults=[locks_in_turn(last=60)])
     alice, bob = enter(lab, server, "alice", "bob")
     count = 300
     server.stop()

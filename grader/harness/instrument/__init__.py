@@ -109,9 +109,9 @@ def slow_unlock(milliseconds: int, last: int) -> Fault:
     return Fault("unlock", "delay", (milliseconds,), last=last)
 
 
-def slow_lock(milliseconds: int, last: int) -> Fault:
-    """A thread that has taken a mutex waits before it goes on."""
-    return Fault("lock", "delay", (milliseconds,), last=last)
+def locks_in_turn(last: int) -> Fault:
+    """A thread that has taken a lock waits, the first `last` times, until another one asks for a lock, too."""
+    return Fault("lock", "turns", (20,), last=last)
 
 
 def moved_port(port: int, to: int) -> Fault:

@@ -34,7 +34,7 @@ enum action {
     HOLD,  /* the thread waits afterwards until it is let go (ms at most) */
     LATE,  /* a new thread starts late (naps after accept, ms in all) */
     PARK,  /* a thread that closes a socket waits, as with HOLD (ms at most) */
-    TURNS, /* a sending thread lets another one go first (naps, ms in all) */
+    TURNS, /* a thread lets another one send (naps, ms in all) or lock (naps) */
     MOVE   /* one port stands for another (port, port) */
 };
 
