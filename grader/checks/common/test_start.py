@@ -12,7 +12,7 @@ USAGE_HINTS = (
     "Check argc before you touch argv, and the port before you open any socket.",
     "Print a line with the word usage to stderr and return 2 from main().",
 )
-BAD_PORTS = ("0", "65536", "99999999999", "http", "50x", "")
+BAD_PORTS = ("0", "65536", "99999999999", "4294972296", "http", "50x", "")
 
 
 def _expect_usage(lab: Lab, role: str, arguments: tuple[str, ...]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from grader.check import check
 from grader.checks.stage4.backlog import Backlog
 from grader.checks.stage4.test_names import ask, enter
+from grader.harness.instrument import interrupt
 from grader.harness.lab import Lab
 from grader.harness.peer import Peer
 from grader.harness.program import Program
@@ -43,12 +44,14 @@ def stick(lab: Lab, server: Program) -> tuple[Peer, Peer, Backlog]:
 def test_a_receiver_that_does_not_read_delays_nobody_else(lab: Lab) -> None:
     """One slow reader must not stop the whole chat.
 
-    bob reads nothing, and alice writes to him until nothing moves any more. Then dave must be able to enter, and
-    carol to write to him: OK and the message must come within 2 seconds each.
+    bob reads nothing, and alice writes to him until nothing moves any more. Then carol must get an answer to WHO, dave
+    must be able to enter, and carol to write to him: each answer and the message must come within 2 seconds.
     """
     server = lab.server()
     _alice, carol, _backlog = stick(lab, server)
     dave = lab.connect(server, "dave")
+    carol.send_message(b"WHO")
+    carol.message(seconds=2, cause="While bob did not read, another client got no answer to WHO.")
     for peer, command, reply in ((dave, b"NAME dave", b"OK"), (carol, b"TO dave hello", b"OK")):
         peer.send_message(command)
         peer.expect_message(reply, seconds=2, cause="While bob did not read, another client got no answer from your server.")
@@ -61,7 +64,8 @@ def test_a_receiver_that_takes_nothing_for_5_seconds_is_dropped(lab: Lab) -> Non
 
     bob reads nothing, and alice writes to him until nothing moves any more, while carol asks WHO again and again.
     bob must be gone from the list within 7.5 seconds, and not before he has taken nothing for 2.5 seconds. Then a
-    message to him must get ERR no such user.
+    message to him must get ERR no such user, and one to alice OK. When bob reads again, he must find the end of his
+    connection.
     """
     server = lab.server()
     _alice, carol, backlog = stick(lab, server)
@@ -79,17 +83,21 @@ def test_a_receiver_that_takes_nothing_for_5_seconds_is_dropped(lab: Lab) -> Non
     lab.require(dropped and full < LATEST, f"bob took nothing for {LATEST:g} seconds and was not dropped.")
     lab.require(still > EARLIEST, f"bob was dropped after {still:.1f} seconds; a pause of 2 seconds should harm nobody.")
     ask(carol, b"TO bob x", b"ERR no such user")
+    ask(carol, b"TO alice are you still there?", b"OK")
+    backlog.bob.read_on()
+    backlog.bob.expect_end("bob was dropped, and his connection stayed open.", nothing_more=False)
 
 
 @check("server.short_pause", points={4: 0.25}, todo="4.5", hints=HINTS, slow=True)
 def test_a_pause_of_less_than_2_seconds_loses_nothing(lab: Lab) -> None:
     """A receiver may be slow for a moment.
 
-    alice writes 6 MB to bob, who reads nothing until nothing has moved for 1.5 seconds; then he reads on. All
+    alice writes 6 MB to bob, who reads nothing until nothing has moved for 1.5 seconds; then he reads on. Each third call
+    of poll() and its relatives is interrupted meanwhile. All
     of her messages must reach him whole and in order, and each must get OK; another message to him must then arrive,
     too.
     """
-    server = lab.server()
+    server = lab.server(faults=[interrupt("poll")])
     alice, carol = enter(lab, server, "alice", "carol")
     bob = lab.connect(server, "bob")
     ask(bob, b"NAME bob", b"OK")
