@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from grader.check import check
 from grader.checks.common.workload import send_too_long
-from grader.checks.stage4.test_names import ask, enter
+from grader.checks.stage4.test_names import GONE_SECONDS, ask, enter, until_name_is_free
 from grader.harness.failures import NOT_CLOSED, SURPLUS
 from grader.harness.lab import Lab
 from grader.harness.wire import encode, quote
@@ -31,7 +31,7 @@ def test_the_text_arrives_byte_for_byte(lab: Lab) -> None:
     alice, bob = enter(lab, server, "alice", "bob")
     for text in (b"hello", b"", b" ", b"  a   b  ", b"I am DONE", b"\\ \\\\", bytes(range(256)), b"%s%n", b"a\0b\n", b"TO bob QUIT"):
         ask(alice, b"TO bob " + text, b"OK")
-        bob.expect_message(b"FROM alice " + text)
+        bob.expect(encode(b"FROM alice " + text))
 
 
 @check("server.to_oneself", points={4: 0.25}, todo="4.7", hints=(
@@ -225,12 +225,14 @@ def test_a_command_that_is_too_long_is_answered_and_the_connection_closed(lab: L
     """A stream that breaks the rules is not read any further.
 
     alice sends a TO command of 4097 bytes and must get ERR too long and the end of her connection. bob must have
-    got nothing of it, and must still be answered.
+    got nothing of it, and must still be answered; within 6 seconds another client must get her name.
     """
     server = lab.server()
     alice, bob = enter(lab, server, "alice", "bob")
     send_too_long(lab, server, alice, b"TO bob " + b"x" * 4090)
     ask(bob, b"TO bob2 x", b"ERR no such user")
+    lab.require(until_name_is_free(lab, lab.connect(server), b"alice", GONE_SECONDS),
+                "alice was sent away after a command that was too long; 6 seconds later her name was still taken.")
 
 
 @check("server.bad_commands", points={4: 0.5}, todo="4.7", hints=(
@@ -241,12 +243,12 @@ def test_a_command_that_is_too_long_is_answered_and_the_connection_closed(lab: L
 def test_everything_else_is_answered_with_ERR_bad_command(lab: Lab) -> None:
     """A server expects anything.
 
-    Ten bodies are sent: an empty one, words in small letters, known commands with letters behind them, TO without a
-    text, FROM, a zero byte. Each must be answered ERR bad command, and the connection must stay open.
+    Eleven bodies are sent: an empty one, words in small letters, known commands with letters behind them, TO alone and
+    without a text, FROM, a zero byte. Each must be answered ERR bad command, and the connection must stay open.
     """
     server = lab.server()
     alice = enter(lab, server, "alice")[0]
-    for command in (b"", b"hello", b"who", b"WHOX", b"NAMEX bob", b"TOALL x", b"TO alice", b"QUITX", b"\0", b"FROM bob x"):
+    for command in (b"", b"hello", b"who", b"WHOX", b"NAMEX bob", b"TOALL x", b"TO", b"TO alice", b"QUITX", b"\0", b"FROM bob x"):
         ask(alice, command, b"ERR bad command")
     ask(alice, b"WHO", b"OK alice")
 

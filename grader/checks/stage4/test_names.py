@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from grader.check import check
+from grader.checks.common.workload import end_conversation
 from grader.harness.instrument import Fault, held_unlock
 from grader.harness.lab import Lab
 from grader.harness.peer import Peer
@@ -44,18 +45,22 @@ def until_name_is_free(lab: Lab, peer: Peer, name: bytes, seconds: float) -> boo
 def test_every_name_that_is_allowed_can_be_entered(lab: Lab) -> None:
     """A rule says what is allowed, and all of that must work.
 
-    Eight clients enter a, Z, names of 31 and 30 letters, 0, _, - and Al-ice_99. Each must get OK, and WHO must list
-    just these names.
+    Ten clients enter a, Z, names of 31 and 30 letters, 0, _, -, Al-ice_99 and two names with all other letters and digits.
+    Each must get OK, and WHO must list just these names. Then each writes to the next one, who must get the message.
     """
     server = lab.server()
-    names = (b"a", b"Z", b"n" * 31, b"n" * 30, b"0", b"_", b"-", b"Al-ice_99")
-    for name in names:
-        peer = lab.connect(server)
+    names = (b"a", b"Z", b"n" * 31, b"n" * 30, b"0", b"_", b"-", b"Al-ice_99",
+             b"abcdefghijklmnopqrstuvwxyz01234", b"ABCDEFGHIJKLMNOPQRSTUVWXYZ56789")
+    peers = [lab.connect(server, name.decode()) for name in names]
+    for peer, name in zip(peers, names):
         ask(peer, b"NAME " + name, b"OK")
     peer.send_message(b"WHO")
     listed = peer.message().split(b" ")[1:]
     lab.require(sorted(listed) == sorted(names), f"WHO should list {b' '.join(sorted(names)).decode()}; it listed "
                 f"{b' '.join(sorted(listed)).decode('utf-8', 'replace')}.")
+    for number, name in enumerate(names):
+        ask(peers[number - 1], b"TO " + name + b" hello", b"OK")
+        peers[number].expect_message(b"FROM " + names[number - 1] + b" hello")
 
 
 @check("server.bad_names", points={4: 0.5}, todo="4.2", hints=(
@@ -107,7 +112,8 @@ def test_a_name_that_somebody_has_is_answered_with_ERR_name_taken(lab: Lab) -> N
     """A name leads to one client.
 
     While alice is there, a second client asks for her name and must get ERR name taken. It must then be able to
-    enter as bob, and its message to alice must reach the first client.
+    enter as bob, and its message to alice must reach the first client; also after a third client has asked for her name
+    and left.
     """
     server = lab.server()
     alice = enter(lab, server, "alice")[0]
@@ -116,6 +122,11 @@ def test_a_name_that_somebody_has_is_answered_with_ERR_name_taken(lab: Lab) -> N
     ask(second, b"NAME bob", b"OK")
     ask(second, b"TO alice hello", b"OK")
     alice.expect_message(b"FROM bob hello")
+    third = lab.connect(server, "the third client")
+    ask(third, b"NAME alice", b"ERR name taken")
+    end_conversation(third)
+    ask(second, b"TO alice are you still there?", b"OK")
+    alice.expect_message(b"FROM bob are you still there?")
 
 
 @check("server.already_named", points={4: 0.25}, todo="4.7", hints=(
