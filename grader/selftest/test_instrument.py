@@ -24,6 +24,7 @@ from grader.session import run
 EVERY_CALL = r"""
 #define _GNU_SOURCE
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
@@ -116,10 +117,19 @@ static void wait_all_ways(int fd)
     say("__ppoll_chk", __ppoll_chk(&p, 1, &ts, NULL, sizeof p));
     say("select", select(fd + 1, &in, NULL, NULL, &t));
     say("pselect", pselect(0, NULL, NULL, NULL, &ts, NULL));
+    say("epoll_ctl", epoll_ctl(e, EPOLL_CTL_ADD, counter, &(struct epoll_event){.events = EPOLLIN}));
     say("epoll_wait", epoll_wait(e, &event, 1, 0));
     say("epoll_pwait", epoll_pwait(e, &event, 1, 0, NULL));
     say("eventfd_write", eventfd_write(counter, 7));
     say_ok("eventfd_read", eventfd_read(counter, &n) == 0 && n == 7);
+    say_ok("dup2", dup2(counter, 60) == 60);
+    say_ok("dup3", dup3(counter, 60, O_CLOEXEC) == 60);
+    flockfile(stdout);
+    funlockfile(stdout);
+    say_ok("flockfile", 1);
+    say_ok("ftrylockfile", ftrylockfile(stdout) == 0);
+    funlockfile(stdout);
+    say_ok("funlockfile", 1);
 }
 
 static void connect_and_close(void)

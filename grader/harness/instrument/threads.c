@@ -121,8 +121,8 @@ static int take_locks_in_turn(int result)
     if (rule == NULL)
         return result;
     met(rule);
-    for (int naps = 0;
-         naps < rule->values[0] && LOAD(last_locker) == &myself; naps++)
+    for (int naps = 0; naps < rule->values[0] && LOAD(last_locker) == &myself;
+         naps++)
         pause_ms(1);
     return result;
 }
