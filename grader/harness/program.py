@@ -28,9 +28,10 @@ if TYPE_CHECKING:
 USUAL_NOFILE = 1024  # descriptors that a shell gives a program; the grader itself may have more
 OUTPUT_CAP = 4 << 20  # bytes kept of a program's output; what follows is read and dropped
 _ESCAPES = re.compile(rb"\x1b(?:\[[0-9;?]*[A-Za-z]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[()][0-9A-Z]|[=>78])|\x07")  # console_codes(4)
-_USUAL_PROMPT = rb"[\w-]{0,31}[>$#%?]+ ?"
-REST_SECONDS = 5  # under a tool
-LONGEST_PROMPT = 200  # bytes
+_USUAL_PROMPT = re.compile(rb"[\w-]{0,31}[>$#%?]+ ?")
+LONGEST_PROMPT, MOST_PROMPTS = 200, 20  # bytes; different ones of one client
+QUIET_SECONDS = 5  # for the end of all work of a server under a tool
+REPORT_SECONDS = 10  # for a tool's report
 MOST_READS = 64  # of what has been printed; the kernel gives out at most 4 KiB of a terminal at once
 LONGEST_WORDS = 100  # characters of a line on stderr that are repeated in a cause
 _CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE)
@@ -178,13 +179,12 @@ class Program:
                 if not self._stdout():
                     break
             prompt = _shown(bytes(self.output).rpartition(b"\n")[2])
-            if 0 < len(prompt) <= LONGEST_PROMPT:
+            if 0 < len(prompt) <= LONGEST_PROMPT and len(self._prompts) < MOST_PROMPTS:
                 self._prompts.add(_once(prompt))
 
     def _matches(self, line: bytes, expected: bytes) -> bool:
         """True if the line is `expected`, perhaps behind prompts."""
-        prompts = b"|".join([_USUAL_PROMPT, *map(re.escape, self._prompts)])
-        return line.endswith(expected) and re.fullmatch(b"(?:%s)*" % prompts, line[: len(line) - len(expected)]) is not None
+        return line.endswith(expected) and _is_prompts(line[: len(line) - len(expected)], self._prompts)
 
     def expect_line(self, expected: bytes, cause: str = "", seconds: float | None = None) -> None:
         """The line `expected` appears on stdout, after those expected before; others may stand between."""
@@ -328,7 +328,7 @@ class Program:
         for number in (signal.SIGXCPU, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             if self.alive():
                 self.process.send_signal(number)
-                self.lab.until(lambda: not self.alive(), 5)
+                self.lab.until(lambda: not self.alive(), REPORT_SECONDS)
         if self.alive():
             self.end()
         self.lab.until(lambda: not self._open, 2)
@@ -343,7 +343,7 @@ class Program:
             if not peer.closed():
                 peer.close()
         self.lab.until(lambda: not self.alive() or (kernel.asleep(self.inner_pid()) and not any(peer.inode_there() for peer in self.peers)),
-                       REST_SECONDS)
+                       QUIET_SECONDS)
 
     def end(self) -> None:
         """Ends the program and all it has started, at once."""
@@ -375,8 +375,19 @@ def _argument(text: str) -> str:
 
 
 def _shown(line: bytes) -> bytes:
-    """What a terminal shows of a line: without colours and titles, and what comes behind a carriage return from the left."""
+    """What a terminal shows of a line: no colours and titles, and of several texts that begin at the left the last."""
     return _ESCAPES.sub(b"", line).rstrip(b"\r").rpartition(b"\r")[2]
+
+
+def _is_prompts(text: bytes, known: set[bytes]) -> bool:
+    """True if the text is made of prompts only, usual ones and those that are known. A regular expression might try for ever."""
+    reached = {0}
+    for at in range(len(text)):
+        if at in reached:
+            reached |= {at + len(prompt) for prompt in known if text.startswith(prompt, at)}
+            if usual := _USUAL_PROMPT.match(text, at):
+                reached.add(usual.end())
+    return len(text) in reached
 
 
 def _once(prompt: bytes) -> bytes:

@@ -202,6 +202,16 @@ def test_what_stands_before_a_reply_is_a_prompt_if_it_was_there_before_the_reply
     assert [c["verdict"] for c in record["checks"] if c["id"] == "stage2.client.basic"] == [verdict], record["checks"]
 
 
+@pytest.mark.parametrize(("line", "right"), [
+    (b"> hello", True), (b"you> > hello", True), (b"Message: Message: hello", True), (b"hello", True),
+    (b"Reply: hello", False), (b">" * 4000 + b"!hello", False), (b"ab" * 2000 + b"!hello", False),
+])
+def test_only_prompts_may_stand_before_a_line_and_no_line_takes_long_to_judge(talking: Lab, line: bytes, right: bool) -> None:
+    client = talking.server()
+    client._prompts |= {b"Message: ", b"a", b"b", b"ab", b"ba", b"aba"}
+    assert client._matches(line, b"hello") == right
+
+
 def test_a_connection_that_was_reset_at_once_is_a_connection(talking: Lab) -> None:
     server = talking.server()
     with socket.create_server(("127.0.0.1", 0)) as listener:

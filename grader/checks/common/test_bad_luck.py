@@ -19,6 +19,7 @@ from grader.harness.wire import encode
 
 LARGEST_CROWD = 40  # clients
 
+
 def still_served(lab: Lab, peer: Peer) -> None:
     """A peer that has talked before still gets its answers."""
     peer.send_message(b"still here?")
