@@ -59,6 +59,8 @@ def tcp_socket(local: tuple[str, int], remote: tuple[str, int] | None) -> Socket
     if struct.unpack_from("=H", answer, 4)[0] == _NLMSG_ERROR:
         return None
     state = answer[17]
+    if remote and state == LISTEN:
+        return None  # of a connection that is gone the kernel shows the listener (inet_diag_find_one_icsk() in net/ipv4/inet_diag.c)
     unread, unsent, _uid, inode = struct.unpack_from("=IIII", answer, 16 + 4 + 48 + 4)
     return SocketState(state, unread, unsent, inode, _bytes_received(answer))
 
@@ -84,6 +86,12 @@ def _living(pid: int) -> str:
         return first
     tasks = (f"{first}/task/{task}" for task in _listdir(f"{first}/task"))
     return next((task for task in tasks if _state(task) not in _ENDED), first)
+
+
+def largest_send_buffer() -> int:
+    """The most bytes to which the kernel enlarges a connection's send buffer by itself (tcp(7), tcp_wmem)."""
+    with open("/proc/sys/net/ipv4/tcp_wmem", encoding="ascii") as sizes:
+        return int(sizes.read().split()[2])
 
 
 def sockets_of(pid: int) -> set[int]:

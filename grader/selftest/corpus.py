@@ -3,7 +3,7 @@
 mutants/stageN/NAME.patch is a known mistake in stage N: its head says which rows of the catalogue of
 mistakes it stands for (`Rows:`), which class of mistakes/*.toml it belongs to (`Mistake:`) and which
 check must fail because of it (`Caught-by:`). variants/NAME.patch is a correct but unusual program, and so is the
-directory variants/NAME, which shares no line with the solutions. A patch fails loudly when it no longer applies.
+directory variants/NAME, which was written without the solutions. A patch fails loudly when it no longer applies.
 """
 
 from __future__ import annotations

@@ -190,8 +190,8 @@ def test_a_thread_may_start_late(lab: Lab) -> None:
     connection.
 
     Three clients connect and speak while the server is halted. When it runs again, each new thread is held until
-    the next pthread_create(), or until the accept loop has waited 0.3 s for another client. Each of the three must
-    get the answer to its own words, and then another one.
+    the next pthread_create(), or until the accept loop has waited 0.3 s for another client, at most for a second. Each of
+    the three must get the answer to its own words, and then another one.
     """
     fault = late_threads()
     server = lab.server(faults=[fault])

@@ -87,21 +87,16 @@ def test_nothing_is_left_of_two_hundred_past_clients(lab: Lab) -> None:
     """A server runs for months: what it keeps of each client fills the machine one day.
 
     250 clients come, 200 of them one after the other, who get an answer each and close, and 50 beside them, who reset
-    at once; the first 200 may take 20 seconds. Descriptors, threads and memory are counted, and the same happens again. At
+    at once; the 200 may take 20 seconds. Descriptors, threads and memory are counted, and the same happens again. At
     most 2 seconds later the server may have no more descriptors and threads than before, and fewer than 150 more
     mappings (a lost stack makes two). If it needs 1 MiB more memory, all of them come a third time, and then it may not
     need 1 MiB more again.
     """
     server = lab.server()
-    begun = lab.charged
-    for number in range(VISITORS):  # until malloc() and the thread stacks have their usual size
-        _visit(lab, server, number)
-        lab.require(lab.charged - begun < SLOWEST * lab.patience,
-                    f"Your server has served only {number + 1} clients in {SLOWEST} s, one after the other.", kind=SLOW)
+    _all_visit(lab, server)  # so that malloc() and the thread stacks have their usual size
     descriptors, threads = kernel.descriptors(server.pid), kernel.threads(server.pid)
     resident, mappings = kernel.resident_kib(server.pid), kernel.mappings(server.pid)
-    for number in range(VISITORS):
-        _visit(lab, server, number)
+    _all_visit(lab, server)
     lab.until(lambda: kernel.descriptors(server.pid) <= descriptors and kernel.threads(server.pid) <= threads,
               LEFT_SECONDS)
     all_of_them = VISITORS + len(range(0, VISITORS, RESETS))
@@ -118,17 +113,21 @@ def test_nothing_is_left_of_two_hundred_past_clients(lab: Lab) -> None:
         _require_no_more_growth(lab, server, f"{after} was {grown} KiB larger than after the first {all_of_them}")
 
 
-def _visit(lab: Lab, server: Program, number: int) -> None:
-    peer = _serve_one(lab, server, b"visitor %d" % number)
-    if number % RESETS == 0:
-        lab.connect(server).reset()
-    peer.close()
+def _all_visit(lab: Lab, server: Program) -> None:
+    """200 clients, one after the other, and 50 beside them who reset."""
+    begun = lab.charged
+    for number in range(VISITORS):
+        peer = _serve_one(lab, server, b"visitor %d" % number)
+        if number % RESETS == 0:
+            lab.connect(server).reset()
+        peer.close()
+        lab.require(lab.charged - begun < SLOWEST * lab.patience,
+                    f"Your server has served only {number + 1} clients in {SLOWEST} s, one after the other.", kind=SLOW)
 
 
 def _require_no_more_growth(lab: Lab, server: Program, before: str) -> None:
     resident = kernel.resident_kib(server.pid)
-    for number in range(VISITORS):
-        _visit(lab, server, number)
+    _all_visit(lab, server)
     grown = kernel.resident_kib(server.pid) - resident
     lab.require(grown < GROWTH_KIB, f"{before}, and once more {grown} KiB larger after as many more.", kind=MEMORY)
 

@@ -15,6 +15,9 @@ from grader.harness.program import Program
 from grader.harness.wire import encode
 
 
+MORE_INPUT = 1 << 20  # bytes, than the kernel can take from a client that nobody reads from
+
+
 def start(lab: Lab, name: str = "alice", **options) -> tuple[Program, Peer]:
     """A client that has sent its NAME and got OK."""
     listener = lab.listen()
@@ -194,13 +197,14 @@ def test_the_client_is_a_single_thread(lab: Lab) -> None:
 def test_messages_are_printed_while_much_input_is_piped_in(lab: Lab) -> None:
     """A client that is stuck in send() hears nothing.
 
-    Stdin is a file of 100,000 lines, and the server reads nothing. When the client has come to rest, the server
-    sends 100 messages, each when the one before has been printed, and still reads nothing. Each must be printed. Then
-    the server reads on: it must receive all lines, in order, and QUIT.
+    Stdin is a file of about 100,000 lines, more than a connection holds, and the server reads nothing. When the client
+    has come to rest, the server sends 100 messages, each when the one before has been printed, and still reads nothing.
+    Each must be printed. Then the server reads on: it must receive all lines, in order, and QUIT.
     """
     listener = lab.listen()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    lines = [b"TO bob much to say, and nobody listens to line %d" % number for number in range(100_000)]
+    line = b"TO bob much to say, and nobody listens to line %07d"
+    lines = [line % number for number in range((kernel.largest_send_buffer() + MORE_INPUT) // len(line % 0))]
     source = lab.scratch("input", b"\n".join(lines) + b"\n")
     client = lab.client(listener, "alice", stdin=source)
     peer = lab.accept(listener)

@@ -85,7 +85,7 @@ def interrupt(family: str) -> Fault:
 
 
 def late_threads(armed: bool = True) -> Fault:
-    """A new thread starts only when its maker makes the next one, or has waited 0.3 s in accept()."""
+    """A new thread starts only when its maker makes the next one, or has waited 0.3 s in accept(); or after a second."""
     return Fault("thread", "late", (300, 1000), armed=armed)
 
 

@@ -205,7 +205,7 @@ static int was_replaced(int fd)
 
 int noted_close(int fd, uint64_t from)
 {
-    int was_socket = was_replaced(fd) | is_socket(fd);
+    int was_socket = was_replaced(fd) || is_socket(fd);
     unsigned before = fd >= 0 && fd < DESCRIPTORS ? LOAD(accepted[fd]) : 0;
     struct call *call = note(F_CLOSE, fd, 0, from);
     handed_over(fd); /* the end of a pipe tells, too */

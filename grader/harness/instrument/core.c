@@ -119,18 +119,24 @@ __cyg_profile_func_exit(void *function, void *caller)
  * What two threads have in common: the number or the address under which one
  * hands something to the other. Two that fall on one place are taken for one.
  */
-static char common[4096];
+static char *common(uint64_t what)
+{
+    static char places[4096];
+
+    /* Fibonacci hashing: small numbers and addresses are spread alike. */
+    return &places[what * 0x9e3779b97f4a7c15u >> 52];
+}
 
 void handed_over_as(uint64_t what)
 {
     if (__tsan_release != NULL)
-        __tsan_release(&common[what / 8 * 31 % sizeof common]);
+        __tsan_release(common(what));
 }
 
 void taken_over_as(uint64_t what)
 {
     if (__tsan_acquire != NULL)
-        __tsan_acquire(&common[what / 8 * 31 % sizeof common]);
+        __tsan_acquire(common(what));
 }
 
 static char between_threads;

@@ -91,15 +91,15 @@ REAL(int, pthread_cond_timedwait, pthread_cond_t *, pthread_mutex_t *,
      const struct timespec *);
 REAL(int, sem_wait, sem_t *);
 
-/* The thread waits if a rule says so, so that another one gets its turn. */
-static int delayed(unsigned family, int result)
+/* A thread that has given back a lock waits, if a rule says so. */
+static int unlocked(int result)
 {
-    struct rule *rule = rule_for(family, DELAY);
+    struct rule *rule = rule_for(UNLOCK, DELAY);
     if (rule != NULL) {
         met(rule);
         pause_ms((unsigned)rule->values[0]);
     }
-    if ((rule = rule_for(family, HOLD)) != NULL) {
+    if ((rule = rule_for(UNLOCK, HOLD)) != NULL) {
         met(rule);
         hold(rule, NULL, NULL);
     }
@@ -166,20 +166,20 @@ int __wrap_sem_wait(sem_t *semaphore)
 
 int __wrap_pthread_mutex_unlock(pthread_mutex_t *lock)
 {
-    return delayed(UNLOCK, __real_pthread_mutex_unlock(lock));
+    return unlocked(__real_pthread_mutex_unlock(lock));
 }
 
 int __wrap_pthread_rwlock_unlock(pthread_rwlock_t *lock)
 {
-    return delayed(UNLOCK, __real_pthread_rwlock_unlock(lock));
+    return unlocked(__real_pthread_rwlock_unlock(lock));
 }
 
 int __wrap_pthread_spin_unlock(pthread_spinlock_t *lock)
 {
-    return delayed(UNLOCK, __real_pthread_spin_unlock(lock));
+    return unlocked(__real_pthread_spin_unlock(lock));
 }
 
 int __wrap_sem_post(sem_t *semaphore)
 {
-    return delayed(UNLOCK, __real_sem_post(semaphore));
+    return unlocked(__real_sem_post(semaphore));
 }
