@@ -224,7 +224,8 @@ class Lab:
 
         self.until(arrived, seconds)
         if not found:
-            self.fail_with(NO_CONNECT, "Your client did not connect to the host and port that it was given.", cause)
+            ended = self.programs[-1].how_it_ended()
+            self.fail_with(NO_CONNECT, f"Your client did not connect to the host and port that it was given.{ended}", cause and cause + ended)
         return self._peer(found[0][0], name, self.programs[-1], found[0][1])
 
     def _peer(self, sock: socket.socket, name: str, program: Program, there: tuple[str, int]) -> Peer:
@@ -312,7 +313,8 @@ class Lab:
         if not what and not data:
             return
         now = time.monotonic() - self.started
-        if len(self.events) < MAX_EVENTS and now < self.silent_from:
+        if now < self.silent_from:
+            del self.events[MAX_EVENTS // 2 : len(self.events) - MAX_EVENTS // 2 + 1]  # the first and the last tell most
             self.events.append(Event(round(now, 6), who, what, show(data) if data else "", len(data), to))
 
     def fall_silent(self) -> None:

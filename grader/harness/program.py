@@ -245,6 +245,10 @@ class Program:
             words = f"Your {self.role} ended with {_status(code)} where {wanted} was due{self._last_words()}."
             self.lab.fail_with(EXIT_STATUS, words if code >= 0 else "", cause)  # of a signal it is said how it died
 
+    def how_it_ended(self) -> str:
+        """One sentence, or an empty string if the program has not ended."""
+        return "" if self.alive() else f" It ended with {_status(self.process.returncode)}{self._last_words()}."
+
     def expect_error(self, *words: str) -> None:
         """stderr has a line with all these words, whatever their case."""
         def found() -> bool:

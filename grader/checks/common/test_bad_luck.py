@@ -151,11 +151,13 @@ def test_a_lack_of_memory_costs_at_most_one_client(lab: Lab) -> None:
 
     For six clients in turn one allocation fails: the first, the second, up to the sixth; then one more comes while
     the process may not grow at all. What these clients get is not judged. A client that was there before must be
-    answered after each of them, and a new one at the end.
+    answered after each of them, and a new one at the end; 2 seconds after they have left no descriptor of theirs may be
+    held.
     """
     faults = [fail("alloc", errno.ENOMEM, first=n, last=n, armed=False) for n in range(1, 7)]
     server = lab.server(faults=faults)
     steady = converse(lab, server)
+    descriptors = kernel.descriptors(server.pid)
     for fault in faults:
         server.instrument.arm(fault)
         _try_to_talk(lab, server)
@@ -166,6 +168,8 @@ def test_a_lack_of_memory_costs_at_most_one_client(lab: Lab) -> None:
     resource.prlimit(server.pid, resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     still_served(lab, steady)
     end_conversation(converse(lab, server, "bob"))
+    gone = lab.until(lambda: kernel.descriptors(server.pid) <= descriptors, LEFT_SECONDS)
+    lab.require(gone, "Memory was short for seven clients, and 2 seconds after they had left your server still held a descriptor of theirs.")
 
 
 def _try_to_talk(lab: Lab, server: Program) -> None:

@@ -131,9 +131,12 @@ def test_an_interrupted_call_of_the_server_is_made_again(lab: Lab) -> None:
 
     The first, fourth, seventh ... call of each kind (accept, recv, send, poll and their relatives) returns -1 with
     EINTR before it has done anything. A client holds a short conversation: every answer must come, then BYE to its
-    QUIT, and the end.
+    QUIT, and the end. The same happens again while recv() and send() move at most 5 bytes, so that the interruptions
+    fall inside messages.
     """
-    _serve(lab, *map(interrupt, ("accept", "recv", "send", "poll")))
+    interruptions = [interrupt(family) for family in ("accept", "recv", "send", "poll")]
+    _serve(lab, *interruptions)
+    _serve(lab, *interruptions, short("recv", 5), short("send", 5))
 
 
 @check("client.interrupted", points={2: 0.5, 4: 0.25}, todo={2: "2.7", 4: "4.8"}, about=(EXIT_STATUS, UNPRINTED), hints=EINTR_HINTS)
@@ -142,9 +145,12 @@ def test_an_interrupted_call_of_the_client_is_made_again(lab: Lab) -> None:
 
     The first, fourth, seventh ... call of each kind (connect, recv, send, poll and their relatives) returns -1 with
     EINTR before it has done anything. Five lines are typed: each must arrive, and its reply be printed. At the end
-    of stdin QUIT must arrive; after BYE and the close the exit status must be 0.
+    of stdin QUIT must arrive; after BYE and the close the exit status must be 0. The same happens again while recv() and
+    send() move at most 5 bytes, so that the interruptions fall inside messages.
     """
-    _talk(lab, *map(interrupt, ("connect", "recv", "send", "poll")))
+    interruptions = [interrupt(family) for family in ("connect", "recv", "send", "poll")]
+    _talk(lab, *interruptions)
+    _talk(lab, *interruptions, short("recv", 5), short("send", 5))
 
 
 START_HINTS = (
@@ -201,13 +207,15 @@ def test_a_server_without_arguments_listens_on_port_5000(lab: Lab) -> None:
     """Defaults let two people start without a word. (Port 5000 is moved to a free one here.)
 
     The server is started without arguments, and where it binds port 5000 it gets a free port instead. It must
-    listen on that port of 127.0.0.1, and a client must get the answers of a short conversation.
+    listen on that port of 127.0.0.1, and a client must get the answers of a short conversation. With a port and the
+    address 127.0.0.2 it must listen there.
     """
     port = ports.take()
     server = lab.run("server", faults=[moved_port(5000, port)])
     server.address = ("127.0.0.1", port)
     lab.until_listening(server, cause="Started without arguments, your server should listen on 127.0.0.1 port 5000.")
     converse(lab, server)
+    lab.server(address="127.0.0.2")
 
 
 @check("client.defaults", points={1: 0.25, 2: 0.25, 4: 0.25}, todo={1: "1.7", 2: "2.7", 4: "4.8"}, hints=DEFAULT_HINTS)
@@ -215,10 +223,14 @@ def test_a_client_without_a_port_connects_to_port_5000(lab: Lab) -> None:
     """Host 127.0.0.1, port 5000, and in stage 1 the message hello. (Port 5000 is moved to a free one here.)
 
     The client is started without HOST and PORT (in stage 4 with its NAME), and where it connects to port 5000 it
-    reaches the server that the check plays. It must connect; in stage 1 hello must arrive, in stage 4 NAME alice.
+    reaches the server that the check plays. It must connect; in stage 1 hello must arrive, in stage 4 NAME alice. A
+    second one is started with the HOST 127.0.0.2 and no PORT, and must connect to that host.
     """
-    listener = lab.listen()
-    lab.run("client", *(("alice",) if lab.stage == 4 else ()), faults=[moved_port(5000, listener.getsockname()[1])])
-    peer = lab.accept(listener, cause="Started without a host and a port, your client should connect to 127.0.0.1 port 5000.")
-    if lab.stage != 2:
-        peer.expect(b"hello" if lab.stage == 1 else encode(b"NAME alice"))
+    for host, arguments in (("127.0.0.1", ()), ("127.0.0.2", ("127.0.0.2",))):
+        listener = lab.listen(host)
+        given = (*first_arguments(lab), *arguments) if arguments or lab.stage == 4 else ()
+        lab.run("client", *given, faults=[moved_port(5000, listener.getsockname()[1])])
+        how = f"with the host {host} and no port" if arguments else "without a host and a port"
+        peer = lab.accept(listener, cause=f"Started {how}, your client should connect to {host} port 5000.")
+        if lab.stage != 2:
+            peer.expect(b"hello" if lab.stage == 1 else encode(b"NAME alice"))

@@ -26,8 +26,8 @@ def _expect_usage(lab: Lab, role: str, arguments: tuple[str, ...]) -> None:
 def test_the_server_refuses_wrong_arguments_with_a_usage_line(lab: Lab) -> None:
     """A program that was called wrongly says how to call it, and does nothing else.
 
-    The server is started with the ports 0, 65536, 99999999999, http, 50x and an empty word, and once with three
-    arguments. Each time it must print a line with the word usage on stderr and end with exit status 2 within 1.5
+    The server is started with the ports 0, 65536, 4294972296 (5000 more than 2 to the 32nd), 99999999999, http, 50x
+    and an empty word, and once with three arguments. Each time it must print a line with the word usage on stderr and end with exit status 2 within 1.5
     seconds.
     """
     for port in BAD_PORTS:
@@ -39,8 +39,8 @@ def test_the_server_refuses_wrong_arguments_with_a_usage_line(lab: Lab) -> None:
 def test_the_client_refuses_wrong_arguments_with_a_usage_line(lab: Lab) -> None:
     """A wrong call is found before anything travels.
 
-    The client is started with the ports 0, 65536, 99999999999, http, 50x and an empty word, once with an argument
-    too many, and in stage 4 also without a NAME. Each time it must print a line with the word usage on stderr and
+    The client is started with the ports 0, 65536, 4294972296 (5000 more than 2 to the 32nd), 99999999999, http, 50x
+    and an empty word, once with an argument too many, and in stage 4 also without a NAME. Each time it must print a line with the word usage on stderr and
     end with exit status 2 within 1.5 seconds. It may not connect.
     """
     first = {1: ("hello",), 2: (), 4: ("alice",)}[lab.stage]
@@ -104,7 +104,7 @@ def test_the_client_says_so_when_nobody_listens(lab: Lab) -> None:
     """connect() fails at once when no server has the port.
 
     The client is started with a port on which nobody listens. It must name on stderr the call (connect) or the
-    reason (refused), and end with exit status 1.
+    reason (refused), and end with exit status 1. With 70 letters x for HOST it must print an error and end with 1 or 2.
     """
     listener = lab.listen()
     where = listener.getsockname()
@@ -115,6 +115,9 @@ def test_the_client_says_so_when_nobody_listens(lab: Lab) -> None:
     said = " ".join(client.error_lines()).lower()
     lab.require("refused" in said or "connect" in said,
                 "When nobody listens, your client should name on stderr what failed and why (client: connect: Connection refused).")
+    client = lab.client(("x" * 70, lab.listen().getsockname()[1]), *first)  # no address, and too long for a name
+    client.expect_exit((1, 2), cause="The HOST was text that is no address: your client should say so and end.")
+    client.expect_error()
 
 
 @check("server.restart", points={1: 0.5, 2: 0.25, 3: 0.5, 4: 0.25}, todo={1: "1.2", 2: "2.6", 3: "3.1", 4: "4.6"}, about=(ENDED, NO_LISTENER), hints=(

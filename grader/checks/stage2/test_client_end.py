@@ -17,13 +17,14 @@ from grader.harness.wire import encode
 def test_QUIT_is_the_last_line_that_is_read(lab: Lab) -> None:
     """After the goodbye the client listens to the end, and speaks no more.
 
-    The lines hello, QUIT and one more are typed at once, and stdin ends. The server must receive hello, after its
-    reply QUIT, and nothing behind that. BYE must be printed, and after the close the exit status must be 0.
+    The lines hello, QUITE, QUIT and one more are typed at once, and stdin ends. The server must receive hello and QUITE,
+    after their replies QUIT, and nothing behind that. BYE must be printed, and after the close the exit status must be 0.
     """
     client, peer = client_with_peer(lab)
-    client.write(b"hello\nQUIT\nnot for the wire\n")
+    client.write(b"hello\nQUITE\nQUIT\nnot for the wire\n")
     client.close_stdin()
     answer(client, peer, b"hello", b"hi")
+    answer(client, peer, b"QUITE", b"a word like any other")
     say_goodbye(client, peer)
     client.expect_line(b"BYE")
 

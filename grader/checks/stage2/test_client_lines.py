@@ -123,13 +123,18 @@ def test_a_last_line_without_newline_counts(lab: Lab) -> None:
     """printf 'hello' | ./client is a use of your client like any other.
 
     Two lines are typed, the second without a newline, and stdin ends. The server must receive both as messages,
-    then QUIT; after BYE and the close the exit status must be 0.
+    then QUIT; after BYE and the close the exit status must be 0. The same with QUIT as such a last line: it must arrive
+    once.
     """
     client, peer = client_with_peer(lab)
     client.write(b"first\nlast words")
     client.close_stdin()
     answer(client, peer, b"first", b"one")
     answer(client, peer, b"last words", b"two")
+    say_goodbye(client, peer)
+    client, peer = client_with_peer(lab)
+    client.write(b"QUIT")
+    client.close_stdin()
     say_goodbye(client, peer)
 
 
@@ -140,13 +145,16 @@ def test_a_last_line_without_newline_counts(lab: Lab) -> None:
 def test_a_line_of_4096_bytes_is_one_message(lab: Lab) -> None:
     """The longest legal line travels whole, even if every byte of it must be escaped.
 
-    Lines of 1024, 4095 and 4096 letters, one of 4096 backslashes and a short one are typed. Each must arrive as one
-    message, rightly escaped, and the reply to it be printed.
+    Lines of 1024, 4095 and 4096 letters, one of 4096 backslashes, a short one, and 4096 letters without a newline at the
+    end of stdin are typed. Each must arrive as one message, rightly escaped, and the reply to it be printed.
     """
     client, peer = client_with_peer(lab)
     for line in (text(1024), text(4095), text(4096), b"\\" * 4096, b"short"):
         client.write(line + b"\n")
         answer(client, peer, line, b"got it")
+    client.write(text(4096, 7))
+    client.close_stdin()
+    answer(client, peer, text(4096, 7), b"got it")
 
 
 @check("client.too_long_line", points={2: 0.5}, todo="2.7", hints=(
@@ -157,13 +165,14 @@ def test_a_longer_line_is_refused_and_the_next_one_is_sent(lab: Lab) -> None:
     """A client keeps to the protocol's limits itself, and one bad line costs only that line.
 
     Lines of 4097, 5000 and 20000 bytes are typed, each with the line after behind it. The server must receive after
-    each time, and nothing of the long lines. There must be an error on stderr; at the end of stdin QUIT must
-    arrive, and the exit status must be 0.
+    each time, and nothing of the long lines. There must be an error on stderr; at the end of stdin, behind 5000 bytes
+    without a newline, QUIT must arrive, and the exit status must be 0.
     """
     client, peer = client_with_peer(lab)
     for size in (4097, 5000, 20000):
         client.write(text(size) + b"\nafter\n")
         answer(client, peer, b"after", b"still here")
     client.expect_error()
+    client.write(text(5000))
     client.close_stdin()
     say_goodbye(client, peer)

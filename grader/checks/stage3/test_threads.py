@@ -5,6 +5,7 @@ from __future__ import annotations
 from grader.check import check
 from grader.checks.common.workload import send_too_long
 from grader.checks.stage2.bench import echo
+from grader.checks.stage4.backlog import Backlog
 from grader.harness import kernel
 from grader.harness.failures import ENDED, NOT_CLOSED, SURPLUS
 from grader.harness.lab import Lab
@@ -32,7 +33,7 @@ def test_a_silent_client_keeps_nobody_waiting(lab: Lab) -> None:
     peer.expect_message(b"hello", cause="While a first client was connected and silent, your server did not answer a second one.")
 
 
-@check("server.ten_silent_clients", points={3: 1}, todo="3.1", hints=WAIT_HINTS)
+@check("server.ten_silent_clients", points={3: 0.5}, todo="3.1", hints=WAIT_HINTS)
 def test_ten_silent_clients_keep_nobody_waiting(lab: Lab) -> None:
     """A fixed number of threads only moves the limit.
 
@@ -45,6 +46,30 @@ def test_ten_silent_clients_keep_nobody_waiting(lab: Lab) -> None:
     for peer in silent:
         echo(peer, b"now I speak")
     lab.require(kernel.threads(server.pid) >= 10, "Ten clients were connected, and your server had fewer than ten threads.")
+
+
+@check("server.deaf_client", points={3: 0.5}, todo="3.2", hints=(
+    "A client that does not read makes its thread wait in send(). What does that thread hold meanwhile?",
+    "Which lock of yours is held while bytes are sent, and who else needs it?",
+    "Take a lock for what is shared, a line on stdout perhaps, and give it back before send().",
+), slow=True)
+def test_a_client_that_reads_nothing_keeps_nobody_waiting(lab: Lab) -> None:
+    """Whoever waits in send() should hold nothing that others need.
+
+    One client sends messages and reads no answer until nothing moves any more. A second one sends hello, which must come
+    back.
+    """
+    server = lab.server()
+    second = lab.connect(server, "the second client")
+    echo(second, b"before")
+    deaf = lab.connect(server, "the client that reads nothing", receive_buffer=4096)
+    deaf.stop_reading()
+    deaf.keep_sending(encode(b"x" * 4000) * (kernel.largest_send_buffer() // 2000))
+    deaf.until_sent_to("A client sent messages, and nothing was sent to it.")
+    backlog = Backlog(lab, deaf)
+    lab.until(lambda: backlog.unmoved_for() > 0.5, 20)
+    second.send_message(b"hello")
+    second.expect_message(b"hello", cause="While another client read none of its answers, your server did not answer this one.")
 
 
 @check("server.half_a_message", points={3: 0.5}, todo="3.2", hints=WAIT_HINTS)

@@ -115,7 +115,8 @@ def test_at_the_end_of_stdin_the_client_quits_and_prints_what_still_comes(lab: L
     """Nothing more to say is not nothing more to hear.
 
     A line without a newline is typed, and stdin ends. The server must receive it, then QUIT. What it then sends,
-    one message after the other up to BYE, must be printed, and after the close the exit status must be 0.
+    one message after the other up to BYE, must be printed, and after the close the exit status must be 0. In a second run
+    the line without a newline is QUIT, which must arrive once.
     """
     client, peer = start(lab)
     client.write(b"TO bob last words")
@@ -127,6 +128,22 @@ def test_at_the_end_of_stdin_the_client_quits_and_prints_what_still_comes(lab: L
         client.expect_line(body)
     peer.close()
     client.expect_exit(0)
+    client, peer = start(lab)
+    client.write(b"QUIT")
+    client.close_stdin()
+    _say_goodbye(client, peer)
+
+
+def _say_goodbye(client: Program, peer: Peer) -> None:
+    """The client sends QUIT, prints BYE, and exits with 0 when the server has closed."""
+    peer.expect(encode(b"QUIT"))
+    peer.send_message(b"BYE")
+    client.expect_line(b"BYE")
+    peer.half_close()
+    if client.until_ended():
+        peer.require_nothing_more()  # what came too much explains a wrong status
+    client.expect_exit(0)
+    peer.expect_end()
 
 
 @check("client.quit", points={4: 0.5}, todo="4.9", about=(SURPLUS,), hints=(
@@ -137,19 +154,14 @@ def test_at_the_end_of_stdin_the_client_quits_and_prints_what_still_comes(lab: L
 def test_the_line_QUIT_is_the_last_one(lab: Lab) -> None:
     """After the goodbye nothing more is said.
 
-    WHO, QUIT and WHO are typed at once. The server must receive the first WHO, then QUIT, and nothing behind it.
-    BYE must be printed, and after the close the exit status must be 0.
+    WHO, QUITE, QUIT and WHO are typed at once. The server must receive the first WHO, QUITE, then QUIT, and nothing behind
+    it. BYE must be printed, and after the close the exit status must be 0.
     """
     client, peer = start(lab)
-    client.write(b"WHO\nQUIT\nWHO\n")
-    peer.expect(encode(b"WHO") + encode(b"QUIT"))
-    peer.send_message(b"OK alice", b"BYE")
-    client.expect_line(b"BYE")
-    peer.half_close()
-    if client.until_ended():
-        peer.require_nothing_more()  # what came too much explains a wrong status
-    client.expect_exit(0)
-    peer.expect_end()
+    client.write(b"WHO\nQUITE\nQUIT\nWHO\n")
+    peer.expect(encode(b"WHO") + encode(b"QUITE"))
+    peer.send_message(b"OK alice", b"ERR bad command")
+    _say_goodbye(client, peer)
 
 
 @check("client.server_gone", points={4: 0.5}, todo="4.9", hints=(
@@ -239,14 +251,15 @@ def test_a_line_that_is_too_long_is_refused_and_the_next_one_sent(lab: Lab) -> N
     """The client refuses what the server could not take, and goes on.
 
     Lines of 4096, 4097 and 70000 bytes and WHO are typed. The server must receive the first and WHO, and nothing
-    between them; there must be an error on stderr. At the end of stdin QUIT must arrive, and after the close the
-    client must end.
+    between them; there must be an error on stderr. At the end of stdin, behind 5000 bytes without a newline, QUIT must
+    arrive, and after the close the client must end.
     """
     client, peer = start(lab)
     client.write(b"x" * 4096 + b"\n" + b"y" * 4097 + b"\n" + b"z" * 70000 + b"\nWHO\n")
     peer.expect(encode(b"x" * 4096))
     peer.expect(encode(b"WHO"), cause="A line of more than 4096 bytes should not be sent; the line behind it should.")
     lab.require(lab.until(client.error_lines, 1), "A line that is too long should be reported on stderr.")
+    client.write(b"v" * 5000)
     client.close_stdin()
     peer.expect(encode(b"QUIT"))
     peer.close()

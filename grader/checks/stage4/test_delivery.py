@@ -17,8 +17,8 @@ ORDER_HINTS = (
 
 
 @check("server.text_unchanged", points={4: 0.75}, todo="4.7", hints=(
-    "TEXT is everything behind the one space after the destination.",
-    "Which of your functions skip spaces, or stop at a byte 0?",
+    "TEXT is everything behind the one space after the destination; on the way out it is escaped as in stage 2, and no more.",
+    "Which of your functions skip spaces, or stop at a byte 0? Which bytes get a backslash?",
     "Find the two spaces with memchr(); the text begins behind the second one, and its length is what is left of the body.",
 ))
 def test_the_text_arrives_byte_for_byte(lab: Lab) -> None:
@@ -280,17 +280,25 @@ def test_commands_may_arrive_in_any_pieces(lab: Lab) -> None:
 def test_a_hundred_clients_write_to_their_neighbours(lab: Lab) -> None:
     """Everybody sends and receives at once.
 
-    100 clients enter names, and each writes to the next, the last to the first. Each must get OK and the message of
-    its neighbour, in either order.
+    100 clients enter names of 31 letters, and each writes to the next, the last to the first. Each must get OK and the
+    message of its neighbour, in either order. WHO must list all of them.
     """
     server = lab.server()
-    peers = enter(lab, server, *(f"n{i}" for i in range(100)))
+    names = [f"n{i}".ljust(31, "-") for i in range(100)]
+    peers = [lab.connect(server, f"n{i}") for i in range(100)]
+    for peer, name in zip(peers, names):
+        ask(peer, b"NAME " + name.encode(), b"OK")
     for i, peer in enumerate(peers):
-        peer.send_message(b"TO n%d hello from %d" % ((i + 1) % 100, i))
+        peer.send_message(f"TO {names[(i + 1) % 100]} hello from {i}".encode())
     for i, peer in enumerate(peers):
-        before = (i - 1) % 100
         got = sorted(peer.message() for _ in range(2))
-        lab.require(got == sorted([b"OK", b"FROM n%d hello from %d" % (before, before)]), f"n{i} should have got OK and a message of n{before}.")
+        lab.require(got == sorted([b"OK", f"FROM {names[i - 1]} hello from {(i - 1) % 100}".encode()]),
+                    f"{peer.name} should have got OK and a message of {peers[i - 1].name}.")
+    peers[0].send_message(b"WHO")
+    listed = peers[0].message().decode("utf-8", "replace").split(" ")
+    missing = sorted(set(names) - set(listed))
+    lab.require(listed[0] == "OK" and sorted(listed[1:]) == sorted(names),
+                f"100 clients with names of 31 letters are in the table, and WHO does not list {missing[0] if missing else 'just them'}.")
 
 
 @check("server.quit", points={4: 0.25}, todo="4.6", about=(SURPLUS,), hints=(
