@@ -6,7 +6,7 @@ from grader.check import check
 from grader.checks.common.test_memory import watched
 from grader.checks.stage4.test_names import GONE_SECONDS, ask, enter, until_name_is_free
 from grader.checks.stage4.test_stuck_receiver import HINTS, stick
-from grader.harness import memory
+from grader.harness import kernel, memory
 from grader.harness.instrument import Fault, held_unlock, locks_in_turn, short, turns
 from grader.harness.lab import Lab
 from grader.harness.program import Program
@@ -121,6 +121,7 @@ def _leave_while_looked_up(lab: Lab, server: Program, holds: list[Fault]) -> Non
         while bob.message() != b"BYE":
             pass
         bob.close()
+        lab.until(lambda: kernel.asleep(server.pid), 1)  # his thread has seen the end: what was his can be given away now
         strangers = [lab.connect(server, "a stranger") for _ in range(3)]
         for stranger in strangers:
             stranger.send_message(b"nonsense")
