@@ -180,7 +180,7 @@ class Run:
         need = self.futures.get(spec.needs)
         if need is None or need.result().verdict in COSTS_NOTHING:
             return ""
-        return f"Not reached: it needs \"{self._spec(spec.needs).title}\" ({spec.needs})."
+        return f"Not reached: it needs {spec.needs} (\"{self._spec(spec.needs).title}\")."
 
 
 def _of_all(outcomes: list[Outcome]) -> Outcome:

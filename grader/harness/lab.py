@@ -168,7 +168,7 @@ class Lab:
             passed = {"recv": sum(peer.sent for peer in program.peers), "send": sum(peer.total for peer in program.peers)}.get(fault.family, 0)
             # What a call has moved may have arrived before the call returns and is counted.
             if not self.until(lambda: _is_met(program.instrument, fault) and program.instrument.moved(fault.family) >= passed, 1):
-                pytest.skip(f"Not reached: the fault was never met ({fault}): your {program.role} works in another way.")
+                pytest.skip(f"Not reached: the fault of this check ({fault}) did not meet the calls of your {program.role}.")
 
     def let_go_if_needed(self, program: Program, fault: Fault, done: Callable[[], object]) -> None:
         """Waits until `done()`, if need be by letting go the thread that the fault holds.

@@ -16,8 +16,9 @@ from grader.harness.wire import count
 VISITORS = 200
 RESETS = 4  # every fourth visitor has another client beside it that resets
 SLOWEST = 20  # seconds for all visitors
+WAYS = ("close", "QUIT", "too long", "half-close", "reset")  # to leave
 GROWTH_KIB = 256  # 1 KiB for each visitor; right programs grow by 40 KiB at most
-GROWTH_MAPPINGS = 60  # 30 lost stacks, of the 40 clients that leave in the same way
+GROWTH_MAPPINGS = 60  # 30 lost stacks, of 40 clients that leave in the same way
 
 
 def _serve_one(lab: Lab, server: Program, text: bytes = b"still here") -> Peer:
@@ -128,24 +129,24 @@ def _all_visit(lab: Lab, server: Program) -> None:
         if number % RESETS == 0:
             lab.connect(server).reset()
         if lab.stage > 1:
-            _leave(lab, server, peer, number % 5)
+            _leave(lab, server, peer, WAYS[number % len(WAYS)])
         peer.close()
         lab.require(lab.charged - begun < SLOWEST * lab.patience,
                     f"Your server has served only {number + 1} clients in {SLOWEST} s, one after the other.", kind=SLOW)
 
 
-def _leave(lab: Lab, server: Program, peer: Peer, way: int) -> None:
-    """A client leaves in one of five ways; in the first it just closes."""
+def _leave(lab: Lab, server: Program, peer: Peer, way: str) -> None:
+    """What a client does in its last moments, before its socket is closed."""
     if lab.stage == 4:
         _enter_and_write_too_much(lab, peer)
-    if way == 1:
+    if way == "QUIT":
         end_conversation(peer)
-    elif way == 2:
+    elif way == "too long":
         send_too_long(lab, server, peer, b"x" * 4097)
-    elif way == 3:
+    elif way == "half-close":
         peer.half_close()
         peer.expect_end()
-    elif way == 4:
+    elif way == "reset":
         go_on = _halted(server)
         peer.send_message(b"an answer", b"to nobody")
         peer.reset()

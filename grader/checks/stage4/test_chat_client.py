@@ -67,7 +67,7 @@ def test_a_half_typed_line_waits_and_keeps_nobody_waiting(lab: Lab) -> None:
 
 
 @check("client.pasted_lines", points={4: 0.5}, todo="4.8", hints=(
-    "poll() said once that stdin is ready, and seven lines were there. How many did your client take?",
+    "Seven lines were there at once, and no reply came. How many did your client take, and what did it wait for?",
     "fgets() reads ahead: poll() cannot see the lines that already lie in stdio's buffer.",
     "Read stdin with read() into a buffer of your own and take all its complete lines.",
 ))

@@ -44,6 +44,8 @@ WRAPPED = (
 ).split()
 LINK_FLAGS = " ".join(f"-Wl,--wrap={name}" for name in WRAPPED)
 
+_NAMES = {"thread": "pthread_create", "alloc": "malloc", "lock": "pthread_mutex_lock", "unlock": "pthread_mutex_unlock"}  # of families
+
 
 @dataclass(eq=False, slots=True)
 class Fault:
@@ -62,11 +64,12 @@ class Fault:
     armed: bool = True
 
     def __str__(self) -> str:
+        call = f"{_NAMES.get(self.family, self.family)}()"
         if self.action == "fail":
-            return f"{self.family}() failing with {errors.errorcode[self.values[0]]}"
+            return f"{call} failing with {errors.errorcode[self.values[0]]}"
         if self.action == "short":
-            return f"{self.family}() moving at most {' or '.join(map(str, self.values))} bytes"
-        return f"{self.family}: {self.action}"
+            return f"{call} moving at most {' or '.join(map(str, self.values))} bytes"
+        return f"another port for {call}" if self.action == "move" else f"a pause at {call}"
 
 
 def short(family: str, *sizes: int) -> Fault:
