@@ -247,7 +247,10 @@ class Program:
 
     def how_it_ended(self) -> str:
         """One sentence, or an empty string if the program has not ended."""
-        return "" if self.alive() else f" It ended with {_status(self.process.returncode)}{self._last_words()}."
+        if self.alive():
+            return ""
+        self.lab.until(lambda: not self._open, 1)  # what it said last is read
+        return f" It ended with {_status(self.process.returncode)}{self._last_words()}."
 
     def expect_error(self, *words: str) -> None:
         """stderr has a line with all these words, whatever their case."""

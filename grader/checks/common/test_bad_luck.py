@@ -141,7 +141,7 @@ def test_a_thread_that_cannot_be_made_costs_one_client(lab: Lab) -> None:
 
 
 @check("server.no_memory", points={3: 0.25, 4: 0.25}, todo={3: "3.3", 4: "4.6"}, about=(CRASH, ENDED), hints=(
-    "malloc() can return NULL. What does your program do with that pointer?",
+    "malloc() can return NULL. What does your program do with that pointer, and with the client's descriptor?",
     "The client for whom there is no memory can be refused; the others know nothing of it.",
     "Look at the result of every allocation. On NULL give back what this client has already got, close it, take the next.",
 ))

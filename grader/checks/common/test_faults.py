@@ -10,7 +10,7 @@ import socket
 from grader.check import check
 from grader.checks.common.workload import converse, end_conversation, first_arguments
 from grader.harness import ports
-from grader.harness.failures import ENDED, EXIT_STATUS, UNPRINTED
+from grader.harness.failures import ENDED, EXIT_STATUS, NO_LISTENER, UNPRINTED
 from grader.harness.instrument import Fault, fail, interrupt, moved_port, short
 from grader.harness.lab import Lab
 from grader.harness.peer import Peer
@@ -196,14 +196,14 @@ def test_a_call_that_fails_when_the_client_starts_is_named(lab: Lab) -> None:
 
 
 DEFAULT_HINTS = (
-    "Which port and which address does the handout name for a program that is started without any?",
+    "Which port and address does the handout name for a program that is started without them? Which arguments take their place?",
     "What is argc when no argument is given, and what do argv[1] and argv[2] hold then?",
     "Begin with the defaults in your variables, and replace each only if its argument is there.",
 )
 
 
-@check("server.defaults", points={1: 0.25, 2: 0.25, 3: 0.25, 4: 0.25}, todo={1: "1.4", 2: "2.6", 3: "3.1", 4: "4.6"}, hints=DEFAULT_HINTS)
-def test_a_server_without_arguments_listens_on_port_5000(lab: Lab) -> None:
+@check("server.defaults", points={1: 0.25, 2: 0.25, 3: 0.25, 4: 0.25}, todo={1: "1.4", 2: "2.6", 3: "3.1", 4: "4.6"}, about=(NO_LISTENER,), hints=DEFAULT_HINTS)
+def test_the_server_listens_where_it_is_told_else_on_port_5000(lab: Lab) -> None:
     """Defaults let two people start without a word. (Port 5000 is moved to a free one here.)
 
     The server is started without arguments, and where it binds port 5000 it gets a free port instead. It must
@@ -219,7 +219,7 @@ def test_a_server_without_arguments_listens_on_port_5000(lab: Lab) -> None:
 
 
 @check("client.defaults", points={1: 0.25, 2: 0.25, 4: 0.25}, todo={1: "1.7", 2: "2.7", 4: "4.8"}, hints=DEFAULT_HINTS)
-def test_a_client_without_a_port_connects_to_port_5000(lab: Lab) -> None:
+def test_the_client_connects_where_it_is_told_else_to_port_5000(lab: Lab) -> None:
     """Host 127.0.0.1, port 5000, and in stage 1 the message hello. (Port 5000 is moved to a free one here.)
 
     The client is started without HOST and PORT (in stage 4 with its NAME), and where it connects to port 5000 it

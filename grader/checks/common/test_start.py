@@ -96,8 +96,8 @@ def test_the_server_refuses_an_address_that_is_not_its_own(lab: Lab) -> None:
 
 
 @check("client.refused", points={1: 0.5, 2: 0.25, 4: 0.25}, todo={1: "1.6", 2: "2.7", 4: "4.8"}, hints=(
-    "What does connect() return when nobody listens?",
-    "After this call has failed, is there anything left that the client can do?",
+    "What does connect() return when nobody listens? And inet_pton(), when HOST is no address?",
+    "After one of these calls has failed, is there anything left that the client can do?",
     "Print which call failed and strerror(errno) to stderr, and exit with 1.",
 ))
 def test_the_client_says_so_when_nobody_listens(lab: Lab) -> None:

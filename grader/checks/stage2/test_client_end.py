@@ -11,7 +11,7 @@ from grader.harness.wire import encode
 
 
 @check("client.quit_line", points={2: 0.5}, todo="2.7", about=(SURPLUS,), hints=(
-    "The line QUIT is sent like any other. What is still read from stdin after it?",
+    "The line QUIT, whole and alone, is the last one that is read. What does your client take for it, and what does it read then?",
     "Send QUIT once, even if more lines or the end of stdin follow.",
     "After QUIT, only what the server still sends matters: print it until recv() returns 0."))
 def test_QUIT_is_the_last_line_that_is_read(lab: Lab) -> None:

@@ -115,9 +115,9 @@ def test_an_empty_line_is_an_empty_message(lab: Lab) -> None:
     answer(client, peer, b"after", b"fourth")
 
 
-@check("client.last_line", points={2: 0.25}, todo="2.7", hints=(
+@check("client.last_line", points={2: 0.25}, todo="2.7", about=(SURPLUS,), hints=(
     "A file need not end with a newline. What happens to its last line?",
-    "Did your client cut off the last letter, or did it forget the line?",
+    "Did your client cut off the last letter, or forget the line? And is QUIT without a newline still QUIT?",
     "Remove the last byte only if it is a newline."))
 def test_a_last_line_without_newline_counts(lab: Lab) -> None:
     """printf 'hello' | ./client is a use of your client like any other.
@@ -160,7 +160,7 @@ def test_a_line_of_4096_bytes_is_one_message(lab: Lab) -> None:
 @check("client.too_long_line", points={2: 0.5}, todo="2.7", hints=(
     "A line of 4097 bytes is too long for a message. Who should notice it first?",
     "Say so on stderr, send nothing of that line, and go on with the next one.",
-    "If your buffer is full and no newline has come, the rest of the line must be read and thrown away, too."))
+    "If your buffer is full and no newline has come, the rest, up to the newline or the end of stdin, must be thrown away, too."))
 def test_a_longer_line_is_refused_and_the_next_one_is_sent(lab: Lab) -> None:
     """A client keeps to the protocol's limits itself, and one bad line costs only that line.
 

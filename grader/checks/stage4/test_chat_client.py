@@ -147,7 +147,7 @@ def _say_goodbye(client: Program, peer: Peer) -> None:
 
 
 @check("client.quit", points={4: 0.5}, todo="4.9", about=(SURPLUS,), hints=(
-    "QUIT is sent like any other line, and is the last one that is read.",
+    "The line QUIT, and no line that only begins so, is sent like any other and is the last one that is read.",
     "Lines may already lie behind QUIT in your buffer. What becomes of them?",
     "After QUIT take no more lines and leave stdin out of poll(); print until the server closes, then exit with 0.",
 ))
