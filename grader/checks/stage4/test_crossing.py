@@ -7,7 +7,7 @@ from grader.checks.common.test_memory import watched
 from grader.checks.stage4.test_names import GONE_SECONDS, ask, enter, until_name_is_free
 from grader.checks.stage4.test_stuck_receiver import HINTS, stick
 from grader.harness import kernel, memory
-from grader.harness.instrument import Fault, held_unlock, locks_in_turn, short, turns
+from grader.harness.instrument import Fault, held_unlock, locks_in_turn, short, slow_unlock, turns
 from grader.harness.lab import Lab
 from grader.harness.program import Program
 from grader.harness.wire import encode, quote, show
@@ -22,12 +22,13 @@ def test_messages_are_never_mixed_although_they_leave_in_pieces(lab: Lab) -> Non
     """Each send() takes three bytes, and then another thread may go first. alice and carol write to bob, who asks for
     himself.
 
-    Each send() of the server takes at most three bytes, and then another thread is let through to the same socket.
-    Four times alice and carol write to bob at the moment when he sends a bad command. He must get ERR bad command
-    and both messages whole, in any order, and the two must get OK.
+    Each send() of the server takes at most three bytes, and then another thread is let through to the same socket; a
+    thread that gives back a lock pauses, the first 100 times for 20 ms, so that another can take it. Four times alice and
+    carol write to bob at the moment when he sends a bad command. He must get ERR bad command and both messages whole, in
+    any order, and the two must get OK.
     """
     faults = [short("send", 3), turns()]
-    server = lab.server(faults=faults)
+    server = lab.server(faults=[*faults, slow_unlock(20, last=100)])
     alice, bob, carol = enter(lab, server, "alice", "bob", "carol")
     count = 4
     for n in range(count):
