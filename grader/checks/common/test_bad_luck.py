@@ -11,7 +11,7 @@ from grader.check import check
 from grader.checks.common.workload import LEFT_SECONDS, converse, end_conversation
 from grader.harness import kernel
 from grader.harness.failures import CRASH, ENDED
-from grader.harness.instrument import Fault, fail, late_threads, parked_close
+from grader.harness.instrument import Fault, fail, late_threads, parked_close, receives_in_turn
 from grader.harness.lab import Lab
 from grader.harness.peer import Peer
 from grader.harness.program import Program
@@ -224,11 +224,11 @@ def test_a_descriptor_that_is_closed_is_not_used_any_more(lab: Lab) -> None:
 
     A client leaves, once by closing and once with QUIT. The thread that closes its socket is held right behind
     close(), while up to four new clients connect and one of them gets the number. Each must get the answers to its
-    own words and nothing else (in stage 4 somebody also writes to the name that has left), also after the held
-    thread has gone on.
+    own words and nothing else (in stage 4 somebody also writes to the name that has left), also three times after the
+    held thread has gone on.
     """
     fault = parked_close()
-    server = lab.server(faults=[fault])
+    server = lab.server(faults=[fault, receives_in_turn()])
     steady = converse(lab, server)
     instrument = server.instrument
     for round_, leave in enumerate(("close", "quit"), 1):
@@ -249,7 +249,9 @@ def test_a_descriptor_that_is_closed_is_not_used_any_more(lab: Lab) -> None:
         _all_their_own(lab, strangers, "while", lambda peer: lab.let_go_if_needed(server, fault, lambda: peer.received or peer.ended))
         instrument.disarm(fault)
         lab.until(lambda: instrument.released(fault) > gone_on)
-        _all_their_own(lab, strangers, "after")
+        lab.until(lambda: kernel.asleep(server.pid), 1)  # the held thread has come to its next call
+        for _ in range(3):  # if two threads receive from a stranger, they take turns
+            _all_their_own(lab, strangers, "after")
         still_served(lab, steady)
         for stranger in strangers:
             stranger.close()

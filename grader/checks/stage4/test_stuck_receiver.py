@@ -47,9 +47,16 @@ def test_a_receiver_that_does_not_read_delays_nobody_else(lab: Lab) -> None:
     """One slow reader must not stop the whole chat.
 
     bob reads nothing, and alice writes to him until nothing moves any more. Then carol must get an answer to WHO, dave
-    must be able to enter, and carol to write to him: each answer and the message must come within 2 seconds.
+    must be able to enter, and carol to write to him: each answer and the message must come within 2 seconds, and bob must
+    still be listed then. If he has been dropped meanwhile, as may happen on a busy machine, all of it is tried again,
+    three times at most.
     """
-    server = lab.server()
+    if not any(_others_go_on(lab, lab.server()) for _ in range(3)):
+        lab.fail("While bob did not read, the others got all their answers only when he had been dropped.")
+
+
+def _others_go_on(lab: Lab, server: Program) -> bool:
+    """Others are served while bob is stuck; true if he still was at the end: then nobody has waited for his."""
     _alice, carol, _backlog = stick(lab, server)
     dave = lab.connect(server, "dave")
     carol.send_message(b"WHO")
@@ -58,6 +65,8 @@ def test_a_receiver_that_does_not_read_delays_nobody_else(lab: Lab) -> None:
         peer.send_message(command)
         peer.expect_message(reply, seconds=2, cause="While bob did not read, another client got no answer from your server.")
     dave.expect_message(b"FROM carol hello", seconds=2)
+    carol.send_message(b"WHO")
+    return b"bob" in carol.message().split(b" ")
 
 
 @check("server.stuck_receiver_is_dropped", points={4: 0.75}, todo="4.5", slow=True, hints=(

@@ -107,6 +107,11 @@ def turns() -> Fault:
     return Fault("send", "turns", (20, 1500))
 
 
+def receives_in_turn() -> Fault:
+    """Before a thread receives from a client from whom another one is just receiving, it waits."""
+    return Fault("recv", "turns", (100,))
+
+
 def slow_unlock(milliseconds: int, last: int) -> Fault:
     """A thread that has given back a lock waits before it goes on."""
     return Fault("unlock", "delay", (milliseconds,), last=last)

@@ -34,7 +34,8 @@ enum action {
     HOLD,  /* the thread waits afterwards until it is let go (ms at most) */
     LATE,  /* a new thread starts late (naps after accept, ms in all) */
     PARK,  /* a thread that closes a socket waits, as with HOLD (ms at most) */
-    TURNS, /* a thread lets another one send (naps, ms in all) or lock (naps) */
+    TURNS, /* a thread lets another one send (naps, ms in all), receive from the
+              same client (ms), or lock (naps) */
     MOVE   /* one port stands for another (port, port) */
 };
 

@@ -1,4 +1,4 @@
-/* recv() and its relatives: short, failing, noted. */
+/* recv() and its relatives: short, failing, taking turns, noted. */
 #define _GNU_SOURCE
 #include "core.h"
 
@@ -14,11 +14,32 @@ REAL(ssize_t, read, int, void *, size_t);
 REAL(ssize_t, readv, int, const struct iovec *, int);
 REAL(int, eventfd_read, int, eventfd_t *);
 
+static unsigned receivers[DESCRIPTORS]; /* threads that receive from it */
+
+/*
+ * If another thread receives from fd already, the next bytes are for that one:
+ * waits values[0] ms. Two threads that receive from one client are a mistake, and
+ * which of them the kernel wakes is luck.
+ */
+static void begin_receiving(int fd)
+{
+    if (page == NULL || fd < 0 || fd >= DESCRIPTORS)
+        return;
+    struct rule *rule =
+        ADD(receivers[fd], 1) > 1 ? rule_for(RECV, TURNS) : NULL;
+    if (rule != NULL) {
+        met(rule);
+        pause_ms((unsigned)rule->values[0]);
+    }
+}
+
 static ssize_t finish_receiving(struct call *call, int fd, void *data,
                                 ssize_t n)
 {
     struct iovec all = {data, n > 0 ? (size_t)n : 0};
 
+    if (page != NULL && fd >= 0 && fd < DESCRIPTORS)
+        ADD(receivers[fd], -1u);
     taken_over(fd);
     if (page != NULL && data != NULL)
         keep_vector(call, &all, 1, n);
@@ -33,6 +54,7 @@ static ssize_t receive(int fd, void *data, size_t len, int flags,
     if (fails(RECV, call))
         return -1;
     len = shortened(RECV, len, call);
+    begin_receiving(fd);
 
     /* With MSG_TRUNC, TCP throws the bytes away and uses no memory (tcp(7)).
      * Past the sanitizers, which do not know that. */
@@ -60,8 +82,9 @@ ssize_t socket_read(int fd, void *data, size_t len, uint64_t from)
     struct call *call = note(F_READ, fd, len, from);
     if (fails(RECV, call))
         return -1;
-    return finish_receiving(call, fd, data,
-                            __real_read(fd, data, shortened(RECV, len, call)));
+    len = shortened(RECV, len, call);
+    begin_receiving(fd);
+    return finish_receiving(call, fd, data, __real_read(fd, data, len));
 }
 
 static ssize_t read_from(int fd, void *data, size_t len, uint64_t from)
