@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from grader.check import check
-from grader.checks.common.test_memory import watched
+from grader.checks.common.test_memory import rehearse, watched
+from grader.checks.common.workload import converse
 from grader.checks.stage4.test_names import GONE_SECONDS, ask, enter, until_name_is_free
 from grader.checks.stage4.test_stuck_receiver import HINTS, stick
 from grader.harness import kernel, memory
@@ -103,6 +104,7 @@ def test_a_receiver_who_leaves_while_a_message_is_on_its_way_harms_nobody(lab: L
     his descriptor number; then the thread goes on (earlier if nobody is served without it). alice must get a reply, the strangers the
     replies to their own commands and nothing else, and AddressSanitizer must not report anything.
     """
+    rehearse(lab, lambda bench: converse(bench, bench.server()))
     holds = [held_unlock(first=n, last=n) for n in range(1, 7)]
     server = lab.server(faults=holds, **memory.ASAN)
     watched(lab, lambda: _leave_while_looked_up(lab, server, holds))
