@@ -23,6 +23,13 @@ def test_the_points_of_a_stage_have_the_sum_that_the_course_is_told(stage: int) 
     assert sum(s.points for s in SPECS if s.stage == stage) == STAGE_POINTS[stage]
 
 
+@pytest.mark.parametrize("stage", STAGES)
+def test_the_README_shows_as_many_checks_as_there_are(stage: int) -> None:
+    number = sum(s.stage == stage for s in SPECS)
+    assert re.search(rf"^    stage {stage} .* {STAGE_POINTS[stage]:g} of {STAGE_POINTS[stage]:g} points +{number} passed$",
+                     (KIT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+
+
 def test_there_are_enough_checks_and_no_two_have_the_same_id() -> None:
     ids = [s.id for s in SPECS]
     assert len(ids) == len(set(ids))

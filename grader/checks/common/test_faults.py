@@ -226,11 +226,15 @@ def test_the_client_connects_where_it_is_told_else_to_port_5000(lab: Lab) -> Non
     reaches the server that the check plays. It must connect; in stage 1 hello must arrive, in stage 4 NAME alice. A
     second one is started with the HOST 127.0.0.2 and no PORT, and must connect to that host.
     """
-    for host, arguments in (("127.0.0.1", ()), ("127.0.0.2", ("127.0.0.2",))):
-        listener = lab.listen(host)
-        given = (*first_arguments(lab), *arguments) if arguments or lab.stage == 4 else ()
-        lab.run("client", *given, faults=[moved_port(5000, listener.getsockname()[1])])
-        how = f"with the host {host} and no port" if arguments else "without a host and a port"
-        peer = lab.accept(listener, cause=f"Started {how}, your client should connect to {host} port 5000.")
-        if lab.stage != 2:
-            peer.expect(b"hello" if lab.stage == 1 else encode(b"NAME alice"))
+    name = first_arguments(lab) if lab.stage == 4 else ()
+    _expect_connection(lab, "127.0.0.1", name, "without a host and a port")
+    _expect_connection(lab, "127.0.0.2", (*first_arguments(lab), "127.0.0.2"), "with the host 127.0.0.2 and no port")
+
+
+def _expect_connection(lab: Lab, host: str, arguments: tuple[str, ...], started: str) -> None:
+    """The client that is started with these arguments connects to the host's port 5000, and says what it should."""
+    listener = lab.listen(host)
+    lab.run("client", *arguments, faults=[moved_port(5000, listener.getsockname()[1])])
+    peer = lab.accept(listener, cause=f"Started {started}, your client should connect to {host} port 5000.")
+    if lab.stage != 2:
+        peer.expect(b"hello" if lab.stage == 1 else encode(b"NAME alice"))

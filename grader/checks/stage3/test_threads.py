@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from grader.check import check
+from grader.checks.common.backlog import Backlog
 from grader.checks.common.workload import send_too_long
 from grader.checks.stage2.bench import echo
-from grader.checks.stage4.backlog import Backlog
 from grader.harness import kernel
 from grader.harness.failures import ENDED, NOT_CLOSED, SURPLUS
 from grader.harness.lab import Lab
@@ -64,7 +64,8 @@ def test_a_client_that_reads_nothing_keeps_nobody_waiting(lab: Lab) -> None:
     echo(second, b"before")
     deaf = lab.connect(server, "the client that reads nothing", receive_buffer=4096)
     deaf.stop_reading()
-    deaf.keep_sending(encode(b"x" * 4000) * (kernel.largest_send_buffer() // 2000))
+    message = encode(b"x" * 4000)
+    deaf.keep_sending(message * (2 * kernel.largest_send_buffer() // len(message)))  # twice what finds room on the way back
     deaf.until_sent_to("A client sent messages, and nothing was sent to it.")
     backlog = Backlog(lab, deaf)
     lab.until(lambda: backlog.unmoved_for() > 0.5, 20)

@@ -99,10 +99,11 @@ def test_who_leaves_while_writing_to_a_stuck_receiver_is_forgotten_in_time(lab: 
 def test_a_receiver_who_leaves_while_a_message_is_on_its_way_harms_nobody(lab: Lab) -> None:
     """alice's thread is held while it has a message for bob in hand. Meanwhile he leaves, and strangers come.
 
-    Six times alice writes to bob, and her thread is held where it gives back a lock, the first time after the first
-    lock, then after the second, and so on. Meanwhile bob says QUIT, and three strangers connect, of whom one may get
-    his descriptor number; then the thread goes on (earlier if nobody is served without it). alice must get a reply, the strangers the
-    replies to their own commands and nothing else, and AddressSanitizer must not report anything.
+    First a short conversation is held without the tool. Then six times alice writes to bob, and her thread is held
+    where it gives back a lock, the first time after the first lock, then after the second, and so on. Meanwhile bob
+    says QUIT, and three strangers connect, of whom one may get his descriptor number; then the thread goes on (earlier
+    if nobody is served without it). alice must get a reply, the strangers the replies to their own commands and nothing
+    else, and AddressSanitizer must not report anything.
     """
     rehearse(lab, lambda bench: converse(bench, bench.server()))
     holds = [held_unlock(first=n, last=n) for n in range(1, 7)]

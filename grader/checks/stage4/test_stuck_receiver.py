@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from grader.check import check
-from grader.checks.stage4.backlog import Backlog
+from grader.checks.common.backlog import Backlog
 from grader.checks.stage4.test_names import ask, enter
 from grader.harness.instrument import interrupt
 from grader.harness.lab import Lab
@@ -100,8 +100,8 @@ def test_a_receiver_that_takes_nothing_for_5_seconds_is_dropped(lab: Lab) -> Non
     lab.require(still > EARLIEST, f"bob was dropped after {still:.1f} seconds; a pause of 2 seconds should harm nobody.")
     ask(carol, b"TO bob x", b"ERR no such user")
     ask(carol, b"TO alice are you still there?", b"OK")
-    backlog.bob.read_on()
-    backlog.bob.expect_end("bob was dropped, and his connection stayed open.", nothing_more=False)
+    backlog.peer.read_on()
+    backlog.peer.expect_end("bob was dropped, and his connection stayed open.", nothing_more=False)
 
 
 @check("server.short_pause", points={4: 0.25}, todo="4.5", slow=True, hints=(

@@ -9,16 +9,16 @@ from grader.harness.peer import Peer
 
 
 class Backlog:
-    """What waits for bob: since when has he taken nothing, and since when is there no room?"""
+    """What waits for a peer: since when has it taken nothing, and since when is there no room?"""
 
-    def __init__(self, lab: Lab, bob: Peer) -> None:
-        self.lab, self.bob = lab, bob
+    def __init__(self, lab: Lab, peer: Peer) -> None:
+        self.lab, self.peer = lab, peer
         self.taken = self.size = -1
         self.taken_at, self.full_at, self.moved_at = time.monotonic(), lab.charged, time.monotonic()
 
     def look(self) -> None:
-        """Starts the clocks anew if bob's kernel took something, or the server's had room for more."""
-        taken, size = self.bob.unread_here(), self.bob.backlog()
+        """Starts the clocks anew if the peer's kernel took something, or the server's had room for more."""
+        taken, size = self.peer.unread_here(), self.peer.backlog()
         if (taken, size) != (self.taken, self.size):
             self.moved_at = time.monotonic()
         if taken != self.taken or size == 0:
@@ -27,7 +27,7 @@ class Backlog:
             self.size, self.full_at = size, self.lab.charged
 
     def still_for(self) -> float:
-        """Seconds for which bob has taken nothing: before 3 of them nobody may drop him."""
+        """Seconds for which the peer has taken nothing: before 3 of them nobody may drop it."""
         self.look()
         return time.monotonic() - self.taken_at
 
