@@ -198,6 +198,7 @@ class Lab:
         self.until(connected)
         if result not in (0, errno.EISCONN):
             sock.close()
+            self._until_done()  # a process that dies closes its sockets first
             self.fail(f"Nobody could connect to your server: {os.strerror(result)}.")
         return self._peer(sock, name or f"client {len(self.peers) + 1}", server, server.address)
 
