@@ -50,6 +50,21 @@ def _unescape(raw: bytes) -> bytes:
     return _ESCAPE.sub(rb"\1", raw) if b"\\" in raw else raw
 
 
+class _Escapes(dict):
+    """What to write for each character, for str.translate(): printable ones as they are, others as an escape."""
+
+    def __missing__(self, code: int) -> str:
+        # A byte that is no part of a letter stands as 0xDC00 and its value (PEP 383).
+        byte = code - 0xDC00 if 0xDC80 <= code <= 0xDCFF else code
+        self[code] = chr(code) if chr(code).isprintable() else f"\\x{byte:02x}"
+        return self[code]
+
+
+_PRINTABLE = _Escapes()
+_QUOTED = _Escapes({ord("\n"): "\\n", ord("\r"): "\\r", ord("\t"): "\\t", 0: "\\0", ord('"'): '\\"'})
+_UNAMBIGUOUS = _Escapes({**_QUOTED, ord("\\"): "\\\\"})
+
+
 def show(data: bytes, limit: int = 64) -> str:
     """`data` as one quoted, printable line, cut in the middle beyond `limit` bytes.
 
@@ -61,10 +76,7 @@ def show(data: bytes, limit: int = 64) -> str:
         left = len(data) - 2 * half
         return f"{show(data[:half])} ... {left} bytes ... {show(data[-half:])}"
     text = data.decode("utf-8", "surrogateescape")
-    names = {"\n": "\\n", "\r": "\\r", "\t": "\\t", "\0": "\\0", '"': '\\"'}
-    if _AMBIGUOUS.search(text):
-        names["\\"] = "\\\\"
-    return '"' + "".join(names.get(c) or (c if c.isprintable() else _escape(ord(c))) for c in text) + '"'
+    return '"' + text.translate(_UNAMBIGUOUS if _AMBIGUOUS.search(text) else _QUOTED) + '"'
 
 
 def quote(data: bytes, columns: int = 56) -> str:
@@ -76,14 +88,9 @@ def quote(data: bytes, columns: int = 56) -> str:
     return shown
 
 
-def _escape(code: int) -> str:
-    # A byte that is no part of a letter stands as 0xDC00 and its value (PEP 383).
-    return f"\\x{code - 0xDC00 if 0xDC80 <= code <= 0xDCFF else code:02x}"
-
-
 def printable(text: str) -> str:
     """`text` with every control character as an escape: nothing of it can steer a terminal."""
-    return "".join(c if c.isprintable() else _escape(ord(c)) for c in text)
+    return text.translate(_PRINTABLE)
 
 
 def count(n: int, thing: str = "byte") -> str:
@@ -115,7 +122,10 @@ def message_end(stream: bytes, at: int) -> int:
 
 def first_difference(got: bytes, expected: bytes) -> int:
     """The place of the first byte in which they differ, or where the shorter one ends."""
-    return next((i for i, (a, b) in enumerate(zip(got, expected)) if a != b), min(len(got), len(expected)))
+    shorter = min(len(got), len(expected))
+    if got[:shorter] == expected[:shorter]:
+        return shorter
+    return next(i for i, (a, b) in enumerate(zip(got, expected)) if a != b)
 
 
 def compare(got: bytes, expected: bytes) -> Difference:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 
 from grader.check import check
@@ -13,7 +12,7 @@ from grader.harness.failures import EXIT_STATUS, STAYS, SURPLUS, UNPRINTED
 from grader.harness.lab import Lab
 from grader.harness.peer import Peer
 from grader.harness.program import Program
-from grader.harness.wire import encode
+from grader.harness.wire import encode, first_difference
 
 
 MORE_INPUT = 1 << 20  # bytes, than the kernel can take from a client that nobody reads from
@@ -228,7 +227,7 @@ def test_messages_are_printed_while_much_input_is_piped_in(lab: Lab) -> None:
         before = len(peer.received)
         if not lab.until(lambda: len(peer.received) > before or peer.ended) or peer.ended:
             break  # however slow the client is, something comes
-    came = len(os.path.commonprefix([bytes(peer.received), wanted]))
+    came = first_difference(bytes(peer.received), wanted)
     lab.require(came == len(wanted), f"The server read again, and of {len(lines)} lines of input and QUIT only the first "
                 f"{wanted[:came].count(b'DONE')} came to it.")
 

@@ -18,7 +18,7 @@ from grader.harness.wire import encode, quote, show
     "Which threads write to bob's socket? His own, for the replies, and that of everybody who writes to him.",
     "send() may take a part only. Who may send to the same socket before the rest has followed?",
     "A message goes out whole under the receiver's lock: body, DONE, and every retry after a short send().",
-))
+), slow=True)
 def test_messages_are_never_mixed_although_they_leave_in_pieces(lab: Lab) -> None:
     """Each send() takes three bytes, and then another thread may go first. alice and carol write to bob, who asks for
     himself.
