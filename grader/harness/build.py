@@ -39,6 +39,7 @@ class Build:
     out: Path
     base: Path | None = None
     _done: dict[tuple[str, int, bool], str] = field(default_factory=dict)
+    _renewed: set[Path] = field(default_factory=set)
     _locks: dict[str, threading.Lock] = field(
         default_factory=lambda: {name: threading.Lock() for name in VARIANTS})
 
@@ -74,15 +75,18 @@ class Build:
         return self.out / directory / san / STAGES[stage]
 
     def _make(self, stage: int, variant: str, wrapped: bool) -> str:
-        # A program of an earlier build must not be judged when this one fails.
-        for role in ("server", "client"):
-            for name in (role, f"{role}.wrapped"):
-                if wrapped or name == role:
-                    (self._programs(stage, variant) / name).unlink(missing_ok=True)
+        self._remove_old(self._programs(stage, variant))
         options = []
         if wrapped:
             options = [f"WRAP={instrument.compile_object(self.out / 'instrument.o')}", f"WRAPFLAGS={instrument.LINK_FLAGS}"]
         return self._run_make(stage, variant, self.out / VARIANTS[variant][0], *options)
+
+    def _remove_old(self, programs: Path) -> None:
+        """A program of an earlier build must not be judged when this one fails. One of this build may be running already."""
+        if programs not in self._renewed:
+            self._renewed.add(programs)
+            for name in ("server", "client", "server.wrapped", "client.wrapped"):
+                (programs / name).unlink(missing_ok=True)
 
     def _run_make(self, stage: int, variant: str, out: Path, *options: str) -> str:
         command = ["make", "--no-print-directory", "-s", "-k", "-C", str(KIT), *VARIANTS[variant][1], *options,
