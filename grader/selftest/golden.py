@@ -12,6 +12,8 @@ from grader.selftest.corpus import HERE, Mutant
 # Ports, times and temporary directories differ from run to run.
 _VARYING = ((re.compile(r"^( +)\d+\.\d{3}  "), r"\1 .     "), (re.compile(r"\b1\d{4}\b"), "PORT"),
             (re.compile(r'/tmp/[^ "]*'), '...'))
+# How a program ended, and behind it what the check noticed of that.
+_NOTICED = re.compile(r"(Your \w+ (?:ended by itself|was ended by) [^.]*\.).*?(?= hint \d/\d)")
 
 
 def path(mutant: Mutant) -> Path:
@@ -34,11 +36,12 @@ def explains(mutant: Mutant, text: str) -> str:
     """The part of the text that must be the same each time.
 
     The title and the foot; in stages 1 and 2, where one client is served at a time, also the cause and the pattern.
-    The exchange and the bytes differ from run to run, and so do lines of the source that only a repetition tells.
+    The exchange and the bytes differ from run to run, and so do lines of the source that only a repetition tells, what
+    was noticed first of a program's end, and, with the length of a number, where a line is broken.
     """
     lines = [line for line in text.splitlines() if not re.match(r"^ +(\.  |\.\.\. |expected |got |.*\^)|^   (Your \w+ (waits|has|is) |Thread |\d+ )", line)]
     if mutant.stage > 2:
         foot = next((n for n, line in enumerate(lines) if line.startswith("   hint ")), 0)
         lines = [lines[0], *lines[foot:]]
-    words = re.sub(r'"(?:[^"\\]|\\.)*"', '"', as_closed("\n".join(line for line in lines if line)))
-    return re.sub(r"0x[0-9a-f]+|\d+", "#", words)
+    words = re.sub(r'"(?:[^"\\]|\\.)*"', '"', as_closed(" ".join(" ".join(lines).split())))
+    return re.sub(r"0x[0-9a-f]+|\d+", "#", _NOTICED.sub(r"\1", words))
