@@ -143,7 +143,7 @@ def _similarity(one: Signature, other: Signature, weights: dict[str, float]) -> 
     rare = math.log(1 + len(weights))
 
     def weight(features: frozenset[str]) -> float:
-        return sum(weights.get(f, rare) for f in features if f.partition("|")[0] not in unjudged)
+        return math.fsum(weights.get(f, rare) for f in features if f.partition("|")[0] not in unjudged)  # the same in any order
 
     either = weight(one.features | other.features)
     return weight(one.features & other.features) / either if either else 0.0
