@@ -39,7 +39,7 @@ def explains(mutant: Mutant, text: str) -> str:
     The exchange and the bytes differ from run to run, and so do lines of the source that only a repetition tells, what
     was noticed first of a program's end, and, with the length of a number, where a line is broken.
     """
-    lines = [line for line in text.splitlines() if not re.match(r"^ +(\.  |\.\.\. |expected |got |.*\^)|^   (Your \w+ (waits|has|is) |Thread |\d+ )", line)]
+    lines = [line for line in text.splitlines() if not re.match(r"^ +(\.  |\.\.\. |expected |got |.*\^)|^   (Your \w+ (waits|has|is) |Thread )", line)]
     if mutant.stage > 2:
         foot = next((n for n, line in enumerate(lines) if line.startswith("   hint ")), 0)
         lines = [lines[0], *lines[foot:]]
