@@ -333,7 +333,6 @@ class Lab:
 
     def fail(self, cause: str, difference: Difference | None = None, *, kind: str = "") -> NoReturn:
         """Ends the check as failed. A program that died is named first: it explains the rest."""
-        hung = self.timed_out
         self.pump()
         if any(peer.ended for peer in self.peers):  # a process that dies closes its sockets first
             self._until_done()
@@ -347,7 +346,7 @@ class Lab:
                 kind = program.kind_of_end()
             if death and death not in cause:
                 died += f"{death} "
-        state = self._explained(hang.describe, State()) if hung and not died else State()
+        state = self._explained(hang.describe, State()) if self.timed_out and not died else State()
         raise Failed(f"{died}{cause}".strip(), difference, state, kind)
 
     def _explained(self, explain: Callable[[Lab], T], otherwise: T) -> T:
@@ -370,7 +369,9 @@ class Lab:
 
     def _until_done(self) -> None:
         """Waits until each program sleeps or has ended: until then a crash may be under way."""
+        hung = self.timed_out
         self.until(lambda: all(not program.alive() or kernel.asleep(program.inner_pid()) for program in self.programs), 1)
+        self.timed_out = hung  # whether something is waited for in vain was known before
 
     def close(self) -> None:
         """Ends every process and closes every socket of this check."""
