@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 
+from grader.harness import kernel
 from grader.harness.lab import Lab
 from grader.harness.peer import Peer
+from grader.harness.program import Program
 
 
 class Backlog:
@@ -40,3 +42,14 @@ class Backlog:
         """Seconds, of those that count against deadlines, for which a message has found no room."""
         self.look()
         return self.lab.charged - self.full_at
+
+    def comes_to_rest(self, program: Program) -> bool:
+        """Waits until nothing moves and the program sleeps; false if it goes on, and still nothing moves.
+
+        Each step is a wait of its own: a client that reads its input byte by byte fills a connection slowly.
+        """
+        while True:
+            moved_at = self.moved_at
+            rests = self.lab.until(lambda: self.moved_at != moved_at or (self.unmoved_for() > 0.3 and kernel.asleep(program.pid)))
+            if self.moved_at == moved_at:
+                return bool(rests)

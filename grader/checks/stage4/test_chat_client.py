@@ -213,9 +213,7 @@ def test_messages_are_printed_while_much_input_is_piped_in(lab: Lab) -> None:
     peer.expect(encode(b"NAME alice"))
     peer.send_message(b"OK")
     peer.stop_reading()
-    backlog = Backlog(lab, peer)
-    lab.require(lab.until(lambda: backlog.unmoved_for() > 0.3 and kernel.asleep(client.pid), 10),
-                "Your client did not come to rest although the server reads nothing.")
+    lab.require(Backlog(lab, peer).comes_to_rest(client), "Your client did not come to rest although the server reads nothing.")
     # Each answer lets the kernel enlarge the client's send buffer a little, and a client that
     # waits in send() comes round once more. A hundred find the end of that.
     for number in range(100):
