@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from grader.checks.common.backlog import Backlog
 from grader.harness import kernel
 from grader.harness.build import KIT, Build
 from grader.harness.deadline import SLOW
@@ -60,6 +62,17 @@ def test_more_time_has_only_who_wants_to_work_and_is_not_let(tmp_path: Path, tex
         assert seconds * longest <= lab.charged - before < seconds * longest + 0.3
         assert os.getpriority(os.PRIO_PROCESS, pid) == nice
     lab.programs = []
+    lab.close()
+
+
+@pytest.mark.parametrize(("text", "rests"), [(SLEEPS, True), (SPINS, False)])
+def test_who_fills_a_connection_slowly_comes_to_rest_and_who_never_waits_does_not(tmp_path: Path, text: str, rests: bool) -> None:
+    lab = Lab(1, Build(KIT / "solutions", tmp_path / "build"), patience=0.1, logs=str(tmp_path))  # 0.4 s for each step
+    with _on_one_processor(text) as (pid,):
+        begun = time.monotonic()
+        backlog = Backlog(lab, SimpleNamespace(unread_here=lambda: 0, backlog=lambda: min(1 + int((time.monotonic() - begun) / 0.1), 10)))
+        assert backlog.comes_to_rest(SimpleNamespace(pid=pid)) == rests
+        assert backlog.size == 10
     lab.close()
 
 

@@ -13,7 +13,7 @@ import pytest
 from grader.execution import Choice, Run
 from grader.harness.build import KIT, Build
 from grader.harness.failures import REPORTED
-from grader.harness.instrument import short
+from grader.harness.instrument import held_unlock, short
 from grader.harness.lab import Lab
 from grader.record import Outcome, Record
 from grader.report.terminal import HEIGHT, WIDTH, screen
@@ -216,6 +216,14 @@ def test_a_fault_is_met_when_the_call_is_counted_later_than_its_bytes_arrive(tmp
     page = SimpleNamespace(met=lambda _fault: 1, seen=lambda _fault: 1, moved=lambda _family: next(counted))
     lab.require_met(SimpleNamespace(instrument=page, role="server", peers=[SimpleNamespace(sent=0, total=9)]), fault)
     assert next(counted, None) is None
+    lab.close()
+
+
+def test_a_thread_is_let_go_before_the_server_may_take_it_for_stuck(tmp_path: Path) -> None:
+    lab = Lab(4, Build(KIT / "solutions", tmp_path), patience=8.0, logs=str(tmp_path))
+    hold, let_go = held_unlock(), []
+    lab.let_go_if_needed(SimpleNamespace(instrument=SimpleNamespace(disarm=let_go.append), slowness=3.0), hold, lambda: False)
+    assert let_go == [hold] and lab.charged < 3  # contract: the least after which who takes nothing may be dropped
     lab.close()
 
 
