@@ -16,7 +16,7 @@ from . import texts
 from .execution import Choice
 from .harness.build import KIT, STAGES
 from .report import terminal
-from .session import run, selftest
+from .session import run, selftest, unknown
 from .submission import BadSubmission, stage
 
 
@@ -126,7 +126,8 @@ def _nothing_named(options: argparse.Namespace, record: dict, console: Console) 
     """Says so if ONLY= names no check."""
     nothing = bool(options.only) and not any(c["named"] for c in record["checks"])
     if nothing:
-        console.print(f'No check has all the words "{options.only}". handouts/checks.md lists them all.')
+        console.print(unknown(options.only) if options.only.startswith("stage") and " " not in options.only else
+                      f'No check has all the words "{options.only}". handouts/checks.md lists them all.', soft_wrap=True)
     return nothing
 
 

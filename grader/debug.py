@@ -23,7 +23,7 @@ from .harness.build import KIT, Build
 from .harness.lab import Lab
 from .harness.program import Program
 from .harness.speed import patience
-from .session import check_function, similar
+from .session import check_function, unknown
 
 NO_DEADLINES = 1e6  # times the usual patience
 
@@ -32,7 +32,7 @@ def start(id: str, source: Path, base: Path | None = None) -> int:
     """Runs gdb on the first program of the check's role; returns the exit status."""
     found = check_function(id)
     if found is None:
-        print(f'There is no check "{id}".{similar(id)} handouts/checks.md lists them all.')
+        print(unknown(id))
         return 2
     if not shutil.which("gdb"):
         print("make debug needs gdb: sudo apt-get install gdb")

@@ -9,7 +9,7 @@ from pathlib import Path
 from .check import Spec
 from .harness.wire import printable
 from .report.wrap import wrap
-from .session import all_specs, similar
+from .session import all_specs, unknown
 
 WIDTH = 100  # at most
 
@@ -19,7 +19,7 @@ def show_next(id: str, memory: Path, record: Path) -> int:
     `make check`. Returns the exit status."""
     specs = {spec.id: spec for spec in all_specs()}
     if id not in specs:
-        print(f'There is no check "{id}".{similar(id)} handouts/checks.md lists them all.')
+        print(unknown(id))
         return 2
     spec = specs[id]
     cause, kind, hints = _last_failure(spec, record)

@@ -42,10 +42,13 @@ def check_function(id: str) -> tuple[Callable[[Lab], None], Spec] | None:
     return next((pair for pair in _checks() if pair[1].id == id), None)
 
 
-def similar(id: str) -> str:
-    """" Do you mean ...?" with the ids most like the one given, or nothing."""
+def unknown(id: str) -> str:
+    """What to say about an id that no check has."""
+    if not id:
+        return "Which check? Say CHECK= and its id, which stands below each failure."
     near = get_close_matches(id, [spec.id for spec in all_specs()], 3, 0.5)
-    return f" Do you mean {' or '.join(near)}?" if near else ""
+    meant = f" Do you mean {' or '.join(near)}?" if near else ""
+    return f'There is no check "{id}".{meant} handouts/checks.md lists them all.'
 
 
 @cache

@@ -34,7 +34,7 @@ T = TypeVar("T")
 MAX_EVENTS = 5000
 SLOW_VARIANTS = {"asan": "AddressSanitizer", "tsan": "ThreadSanitizer"}
 KEPT_EVENTS = 200  # at each end, in the record
-LONGEST_HOLD = 1.5  # seconds; a server may drop who takes nothing for 3 (contract), and looks at the clock while a thread is held in its send
+HELD_SECONDS = 1.5  # at most; a server may drop who takes nothing for 3 (contract), and looks at the clock while a thread is held in its send
 
 
 @dataclass(slots=True)
@@ -175,10 +175,10 @@ class Lab:
         """Waits until `done()`, if need be by letting go the thread that the fault holds.
 
         It may hold a lock, or be the one thread that accepts or owns the table, and then nobody else is served.
-        Never held for longer than LONGEST_HOLD: the server's own clock goes on meanwhile.
+        Never held for longer than HELD_SECONDS: the server's own clock goes on meanwhile.
         """
         assert program.instrument
-        end = time.monotonic() + LONGEST_HOLD
+        end = time.monotonic() + HELD_SECONDS
         self.until(lambda: done() or time.monotonic() > end)
         if not done():
             program.instrument.disarm(fault)

@@ -155,7 +155,8 @@ class Program:
             return unread[0] == 0 and kernel.asleep(self.inner_pid())
 
         if not self.lab.until(read):
-            self.lab.fail(f"Your {self.role} does not read what is typed.")
+            self.lab.fail(f"Your {self.role} does not read what is typed." if unread[0] else
+                          f"Your {self.role} has read all that was typed, and does not wait for more: it is busy all the time.")
 
     def close_stdin(self) -> None:
         """The end of the program's input."""

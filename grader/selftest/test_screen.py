@@ -158,3 +158,5 @@ def test_for_the_debugger_only_the_first_program_of_the_role_halts(tmp_path: Pat
 def test_a_check_that_does_not_exist_is_said_to_be_unknown(capsys: pytest.CaptureFixture) -> None:
     assert debug.start("stage9.server.x", KIT) == 2
     assert "There is no check" in capsys.readouterr().out
+    assert debug.start("", KIT) == 2
+    assert "CHECK=" in capsys.readouterr().out

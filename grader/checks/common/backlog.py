@@ -28,6 +28,10 @@ class Backlog:
         if size != self.size or size == 0:
             self.size, self.full_at = size, self.lab.charged
 
+    def total(self) -> int:
+        """Bytes on the way to the peer, as of the last look."""
+        return self.taken + self.size
+
     def still_for(self) -> float:
         """Seconds for which the peer has taken nothing: before 3 of them nobody may drop it."""
         self.look()

@@ -11,7 +11,7 @@ from grader.harness.failures import DESCRIPTORS, ENDED, MEMORY, SIGPIPE, SLOW, S
 from grader.harness.lab import Lab
 from grader.harness.peer import Peer
 from grader.harness.program import Program
-from grader.harness.wire import count
+from grader.harness.wire import count, quote
 
 VISITORS = 200
 RESETS = 4  # every fourth visitor has another client beside it that resets
@@ -92,20 +92,24 @@ def test_nothing_is_left_of_two_hundred_past_clients(lab: Lab) -> None:
     250 clients come, 200 of them one after the other, who get an answer each and leave, and 50 beside them, who reset at
     once; the 200 may take 20 seconds. In stage 1 they leave by closing; later in five ways by turns: they close, say
     QUIT, send a message that is too long, half-close, or reset before the server (halted meanwhile) has answered. In
-    stage 4 each has a name of its own. (From stage 3 on, 30 clients come at once before that.) Descriptors, threads and
-    memory are counted, and the same happens again. At most 2 seconds later the server may have no more descriptors and
+    stage 4 each has a name of its own. (From stage 3 on, 30 clients come at once before that, and one of them stays; at
+    the end it must still be answered.) Descriptors, threads and memory are counted, and the same happens again. At most 2 seconds later the server may have no more descriptors and
     threads than before. If it has 60 more mappings (a lost stack makes two) or needs 256 KiB more memory, all of them
     come three times more, and that may not happen each time.
     """
     server = lab.server()
     # So that malloc(), the thread stacks, and whatever is kept for the next client have their usual size.
-    if lab.stage > 2:
-        for peer in [_serve_one(lab, server) for _ in range(CROWD)]:
-            peer.close()
+    stays, *crowd = [_serve_one(lab, server) for _ in range(CROWD if lab.stage > 2 else 0)] or [None]
+    for peer in crowd:
+        peer.close()
     _all_visit(lab, server)
     descriptors, threads = kernel.descriptors(server.pid), kernel.threads(server.pid)
     resident, mappings = kernel.resident_kib(server.pid), kernel.mappings(server.pid)
     _all_visit(lab, server)
+    if stays:
+        stays.send_message(b"still here")
+        stays.expect_message(b"ERR bad command" if lab.stage == 4 else b"still here",
+                             cause="One client stayed all the time, and when 500 others had come and left it got no answer any more.")
     lab.until(lambda: kernel.descriptors(server.pid) <= descriptors and kernel.threads(server.pid) <= threads,
               LEFT_SECONDS)
     all_of_them = VISITORS + len(range(0, VISITORS, RESETS))
@@ -145,7 +149,7 @@ def _all_visit(lab: Lab, server: Program) -> None:
 def _leave(lab: Lab, server: Program, peer: Peer, way: str) -> None:
     """What a client does in its last moments, before its socket is closed."""
     if lab.stage == 4:
-        _enter_and_write_too_much(lab, peer)
+        _enter_and_write(lab, peer)
     if way == "QUIT":
         end_conversation(peer)
     elif way == "too long":
@@ -160,11 +164,15 @@ def _leave(lab: Lab, server: Program, peer: Peer, way: str) -> None:
         go_on()
 
 
-def _enter_and_write_too_much(lab: Lab, peer: Peer) -> None:
-    """The client enters a name that nobody had, and writes to it what is too long for a FROM, not for a TO."""
+def _enter_and_write(lab: Lab, peer: Peer) -> None:
+    """The client enters a name that nobody had, and writes to it: hello, and what is too long for a FROM, not for a TO."""
     name = b"visitor-%d" % len(lab.peers)
-    peer.send_message(b"NAME " + name, (b"TO " + name + b" ").ljust(4096, b"x"))
-    peer.expect_message(b"OK", b"ERR too long")
+    peer.send_message(b"NAME " + name)
+    peer.expect_message(b"OK")
+    peer.send_message(b"TO " + name + b" hello", (b"TO " + name + b" ").ljust(4096, b"x"))
+    got = sorted(peer.message() for _ in range(3))
+    lab.require(got == [b"ERR too long", b"FROM " + name + b" hello", b"OK"], f"{name.decode()} wrote to himself, hello and then too much. "
+                f"He got {', '.join(map(quote, got))}.")
 
 
 IDLE_HINTS = (

@@ -67,8 +67,7 @@ def test_a_client_that_reads_nothing_keeps_nobody_waiting(lab: Lab) -> None:
     message = encode(b"x" * 4000)
     deaf.keep_sending(message * (2 * kernel.largest_send_buffer() // len(message)))  # twice what finds room on the way back
     deaf.until_sent_to("A client sent messages, and nothing was sent to it.")
-    backlog = Backlog(lab, deaf)
-    lab.until(lambda: backlog.unmoved_for() > 0.5, 20)
+    Backlog(lab, deaf).comes_to_rest(server)
     second.send_message(b"hello")
     second.expect_message(b"hello", cause="While another client read none of its answers, your server did not answer this one.")
 

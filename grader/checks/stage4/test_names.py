@@ -6,7 +6,7 @@ import string
 
 from grader.check import check
 from grader.checks.common.workload import end_conversation
-from grader.harness.instrument import Fault, held_unlock
+from grader.harness.instrument import Fault, held_send, held_unlock
 from grader.harness.lab import Lab
 from grader.harness.peer import Peer
 from grader.harness.program import Program
@@ -242,11 +242,24 @@ def _in_step(lab: Lab, server: Program, hold: Fault, peers: list[Peer]) -> None:
 def test_a_name_is_free_when_BYE_arrives(lab: Lab) -> None:
     """Who has read BYE may rely on it.
 
-    300 clients come one after the other, enter as alice, say QUIT and read BYE; the next one asks for the name
-    right after that. Each must get OK.
+    The thread that sends BYE to alice is held right behind its send(), and meanwhile somebody asks for the name, who must
+    get OK (he may wait until the thread goes on). Then 300 clients come one after the other, enter as alice, say QUIT and
+    read BYE; the next one asks for the name right after that. Each must get OK.
     """
-    server = lab.server()
+    hold = held_send()
+    server = lab.server(faults=[hold])
+    alice = enter(lab, server, "alice")[0]
     before = lab.connect(server)
+    server.instrument.arm(hold)
+    alice.send_message(b"QUIT")
+    lab.until(lambda: server.instrument.met(hold) or alice.ended)
+    before.send_message(b"NAME alice")
+    lab.let_go_if_needed(server, hold, lambda: before.received or before.ended)
+    server.instrument.disarm(hold)
+    before.expect_message(b"OK", cause="The name was still taken when BYE had been sent.")
+    alice.expect_message(b"BYE")
+    ask(before, b"QUIT", b"BYE")
+    lab.require_met(server, hold)
     for _ in range(300):
         peer = enter(lab, server, "alice")[0]
         before.close()  # not earlier: a thread may wait for that before it ends

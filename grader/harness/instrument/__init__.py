@@ -102,6 +102,11 @@ def held_unlock(first: int = 1, last: int = 0) -> Fault:
     return Fault("unlock", "hold", (LONGEST_HOLD,), first=first, last=last, armed=False)
 
 
+def held_send() -> Fault:
+    """While it is armed: a thread that has sent something goes on only when it is let go."""
+    return Fault("send", "hold", (LONGEST_HOLD,), armed=False)
+
+
 def turns() -> Fault:
     """After each piece that it has sent, a thread lets another one send to the same socket first."""
     return Fault("send", "turns", (20, 1500))

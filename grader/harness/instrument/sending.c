@@ -53,6 +53,17 @@ static void take_turns(int fd, struct call *call)
     }
 }
 
+/* A thread that has sent something waits, if a rule says so. */
+static void hold_sender(int fd, struct call *call)
+{
+    struct rule *rule =
+        fd >= 0 && fd < DESCRIPTORS ? rule_for(SEND, HOLD) : NULL;
+    if (rule == NULL)
+        return;
+    call->fault = met(rule);
+    hold(rule, NULL, NULL);
+}
+
 static ssize_t finish_sending(struct call *call, int fd,
                               const struct iovec *vector, int count, ssize_t n)
 {
@@ -61,8 +72,10 @@ static ssize_t finish_sending(struct call *call, int fd,
         keep_vector(call, vector, count, n);
     errno = error;
     done(call, n);
-    if (n > 0)
+    if (n > 0) {
         take_turns(fd, call);
+        hold_sender(fd, call);
+    }
     errno = error;
     return n;
 }
