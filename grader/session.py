@@ -46,7 +46,8 @@ def unknown(id: str) -> str:
     """What to say about an id that no check has."""
     if not id:
         return "Which check? Say CHECK= and its id, which stands below each failure."
-    near = get_close_matches(id, [spec.id for spec in all_specs()], 3, 0.5)
+    ids = [spec.id for spec in all_specs()]
+    near = [other for other in ids if other.startswith(id)][:3] or get_close_matches(id, ids, 3, 0.5)
     meant = f" Do you mean {' or '.join(near)}?" if near else ""
     return f'There is no check "{id}".{meant} handouts/checks.md lists them all.'
 

@@ -84,12 +84,20 @@ def _sentence(error: xml.Element, source: str) -> str:
     kind = error.findtext("kind", "")
     if kind.startswith("Leak_") and kind not in _KINDS or _is_harmless(error):
         return ""
-    for frame in error.iter("frame"):
+    words = _KINDS.get(kind, f"does something that valgrind calls {kind}")
+    stacks = [_first_frame(stack, source) for stack in error.iter("stack")]
+    if kind in ("InvalidRead", "InvalidWrite") and " free'd" in error.findtext("auxwhat", "") and all(stacks[:2]):
+        return f"{stacks[0]} {_ASAN_KINDS['heap-use-after-free']}; {stacks[1]} freed it."
+    size = error.findtext("xwhat/leakedbytes")
+    first = next(filter(None, stacks), "")
+    return f"{first} {words}" + (f" ({size} bytes)." if size else ".") if first else ""
+
+
+def _first_frame(stack: xml.Element, source: str) -> str:
+    """The first line of the student's code in a stack, or nothing."""
+    for frame in stack.iter("frame"):
         if frame.findtext("dir", "").startswith(source):
-            where = f"{Path(frame.findtext('dir', '')).name}/{frame.findtext('file')}:{frame.findtext('line')}"
-            size = error.findtext("xwhat/leakedbytes")
-            words = _KINDS.get(kind, f"does something that valgrind calls {kind}")
-            return f"{frame.findtext('fn')}() at {where} {words}" + (f" ({size} bytes)." if size else ".")
+            return f"{frame.findtext('fn')}() at {Path(frame.findtext('dir', '')).name}/{frame.findtext('file')}:{frame.findtext('line')}"
     return ""
 
 
@@ -127,7 +135,9 @@ def asan_findings(lab: Lab, program: Program) -> list[str]:
     for report in re.split(r"ERROR: AddressSanitizer: ", text)[1:]:
         frame = re.search(rf"#\d+ \S+ in (\S+) {source}(\S+?:\d+)", report)
         kind = next((words for name, words in _ASAN_KINDS.items() if report.startswith(name)), "has what AddressSanitizer calls " + report.split(" ")[0])
-        found.append(f"{frame[1]}() at {frame[2]} {kind}." if frame else f"something {kind}.")
+        freed = re.search(rf"#\d+ \S+ in (\S+) {source}(\S+?:\d+)", report.partition("freed by thread")[2].partition("allocated by")[0])
+        by = f"; {freed[1]}() at {freed[2]} freed it" if freed else ""
+        found.append(f"{frame[1]}() at {frame[2]} {kind}{by}." if frame else f"something {kind}{by}.")
     return found
 
 

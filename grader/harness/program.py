@@ -302,6 +302,8 @@ class Program:
         """The commands that tell the line, for a crash that a sanitizer sees."""
         if -code not in (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS):
             return ""
+        if self.instrument and self.instrument.faults:  # by hand no call fails
+            return " The debugger stops in that line; its command stands below."
         stage = 2 if (self.lab.stage, self.role) == (3, "client") else self.lab.stage
         return f" `make SAN=asan stage{stage}`, then run `build/asan/{STAGES[stage]}/{self.role}` by hand and do the same: it names the line."
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 
 from rich.console import Console
@@ -26,18 +27,23 @@ _STYLES = {"title": "bold", "mark": "bold red", "cause": "", "event": "dim", "ca
 
 
 def summary(record: dict, console: Console, *, failures: int = SHOWN_FAILURES) -> None:
-    """Prints each stage's count, the likely mistake, the first `failures` failures in full, and advice."""
+    """Prints each stage's count, the likely mistake, the first `failures` failures in full, and advice.
+
+    A failure that is the only one gets so few lines that all stands on one screen, with the line that make adds.
+    """
+    above = 1
     for stage, title in STAGE_TITLES.items():
         checks = [c for c in record["checks"] if c["stage"] == stage]
         if checks:
             _stage_line(stage, title, checks, console)
-    _likely(record, console)
+            above += 1
+    above += _likely(record, console)
     bad = [c for c in record["checks"] if c["verdict"] in BAD]
     shown = most_telling(bad, record.get("likely"))[:failures]
     _beginning(shown, console)
     for check in shown:
         console.print()
-        failure(check, console)
+        failure(check, console, HEIGHT - above - 1 if len(bad) == 1 else HEIGHT)
     _others([c for c in bad if c not in shown], console)
     _not_reached(record, console)
     for found in record.get("advice", [])[:SHOWN_ADVICE]:
@@ -60,12 +66,17 @@ def most_telling(bad: list[dict], likely: dict | None) -> list[dict]:
     return first + again
 
 
-def _likely(record: dict, console: Console) -> None:
-    if likely := record.get("likely"):
-        lead = "This pattern of failures usually means" if likely["sure"] else "This pattern of failures may mean"
-        console.print()
-        console.print(Text(f"{lead}: {likely['says']}", style="bold"))
-        console.print(Text(f"Look at {likely['look']}"))
+def _likely(record: dict, console: Console) -> int:
+    """Prints the likely mistake, if there is one; returns the number of lines."""
+    likely = record.get("likely")
+    if not likely:
+        return 0
+    lead = "This pattern of failures usually means" if likely["sure"] else "This pattern of failures may mean"
+    width = min(console.width, WIDTH)
+    lines = [Text(line, style=style) for text, style in ((f"{lead}: {likely['says']}", "bold"), (f"Look at {likely['look']}", ""))
+             for line in wrap(text, width, 4)]
+    console.print(Text("\n").join([Text(), *lines]), soft_wrap=True)
+    return 1 + len(lines)
 
 
 def _beginning(shown: list[dict], console: Console) -> None:
@@ -105,14 +116,14 @@ def _line(text: str, console: Console, style: str = "") -> None:
     console.print(Text(_cut(printable(text), console.width), style=style), soft_wrap=True)
 
 
-def failure(check: dict, console: Console) -> None:
+def failure(check: dict, console: Console, height: int = HEIGHT) -> None:
     """Prints one failed check."""
-    for style, line in screen(check, min(console.width, WIDTH)):
+    for style, line in screen(check, min(console.width, WIDTH), height):
         console.print(Text(printable(line), style=_STYLES[style]), soft_wrap=True)
 
 
-def screen(check: dict, width: int = WIDTH) -> list[tuple[str, str]]:
-    """One failure as lines of at most `width` columns, at most HEIGHT of them, each with its style.
+def screen(check: dict, width: int = WIDTH, height: int = HEIGHT) -> list[tuple[str, str]]:
+    """One failure as lines of at most `width` columns, at most `height` of them, each with its style.
 
     The cause; expected and got around the first wrong byte; the exchange; what the program was
     doing; the hint and the commands. The exchange gets the lines that the others leave. A command
@@ -126,7 +137,7 @@ def screen(check: dict, width: int = WIDTH) -> list[tuple[str, str]]:
         state += _wrapped("state", sentence, width, 2)
     foot = _foot(check, width)
     blanks = 1 + bool(comparison) + bool(check["events"]) + bool(state)
-    room = HEIGHT - blanks - sum(_rows(part, width) for part in (head, comparison, state, foot))
+    room = height - blanks - sum(_rows(part, width) for part in (head, comparison, state, foot))
     if room < FEWEST_EVENTS:
         state = state[: max(1, len(state) - FEWEST_EVENTS + room)]
     exchange = event_lines(check["events"], max(room, FEWEST_EVENTS), width - len(INDENT))
@@ -180,12 +191,18 @@ def _foot(check: dict, width: int) -> list[tuple[str, str]]:
 
 def event_lines(events: list[dict], most: int, width: int) -> list[tuple[str, str]]:
     """The exchange in order, at most `most` lines. The program's own calls stand where there is room; some always."""
-    events = _repeated(events)
+    events = _repeated(_without_reports(events))
     lines = _formatted(events if len(events) <= most else _chosen(events), width)
     if len(lines) > most:
         left = len(lines) - most + 1
         lines[FIRST_EVENTS : FIRST_EVENTS + left] = [("event", f"{INDENT}        ... {left} more, all in the record ...")]
     return lines
+
+
+def _without_reports(events: list[dict]) -> list[dict]:
+    """Of what a sanitizer writes to stderr only the beginning: the cause tells the rest in a sentence."""
+    reports = [n for n, event in enumerate(events) if event["to"] == "stderr" and re.match('"=====|"==[0-9]+==|.*Sanitizer', event["data"])]
+    return [event for n, event in enumerate(events) if event["to"] != "stderr" or not reports or n <= reports[0]]
 
 
 def _repeated(events: list[dict]) -> list[dict]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import math
 import os
 import shutil
@@ -12,13 +13,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from grader import __main__, debug, hint
 from grader.harness import kernel
 from grader.harness.build import KIT, Build
 from grader.harness.lab import Lab
 from grader.harness.wire import compare
-from grader.report.terminal import HEIGHT, WIDTH, event_lines, screen
+from grader.report.terminal import HEIGHT, WIDTH, event_lines, screen, summary
 from grader.session import all_specs
 
 
@@ -45,6 +47,17 @@ def test_a_failure_fits_on_the_screen(width: int, changes: dict) -> None:
     if width >= 80:
         limit = max(width, 100)  # commands and the comparison are never cut
         assert all(len(line) <= limit for line in lines), "\n".join(lines)
+
+
+@pytest.mark.parametrize("width", [80, 100])
+def test_the_only_failure_stands_on_one_screen_with_all_around_it(width: int) -> None:
+    check = _check(stage=2, points=0, max_points=1, kind="", cause="Your server sent nothing.", difference=None,
+                   state=["Your server waits in recv()."], pattern="", hints=["Where do you look?"])
+    likely = {"says": "It stops at the first piece. " * 4, "look": "TODO 2.3: what does recv() return? " * 3, "sure": True, "found_by": []}
+    console = Console(width=width, file=io.StringIO())
+    summary({"checks": [check], "likely": likely}, console)
+    lines = console.file.getvalue().splitlines()
+    assert len(lines) == HEIGHT - 1, "\n".join(lines)  # make adds one
 
 
 @pytest.mark.parametrize("length", [20, 60, 100, 200])
