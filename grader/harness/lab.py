@@ -24,7 +24,7 @@ from . import hang, kernel, ports, trace
 from .build import Build
 from .deadline import DEADLINE, LONGEST_TURN, Wait
 from .failures import NO_CONNECT, NO_LISTENER, NOT_WRITTEN, SWAPPED_PORT, Failed, NotWritten, State
-from .instrument import Fault, Instrument
+from .instrument import SHORT_HOLD, Fault, Instrument
 from .peer import Peer
 from .program import Program
 from .wire import Difference, show
@@ -34,7 +34,6 @@ T = TypeVar("T")
 MAX_EVENTS = 5000
 SLOW_VARIANTS = {"asan": "AddressSanitizer", "tsan": "ThreadSanitizer"}
 KEPT_EVENTS = 200  # at each end, in the record
-HELD_SECONDS = 1.5  # at most; a server may drop who takes nothing for 3 (contract), and looks at the clock while a thread is held in its send
 
 
 @dataclass(slots=True)
@@ -175,10 +174,10 @@ class Lab:
         """Waits until `done()`, if need be by letting go the thread that the fault holds.
 
         It may hold a lock, or be the one thread that accepts or owns the table, and then nobody else is served.
-        Never held for longer than HELD_SECONDS: the server's own clock goes on meanwhile.
+        Never held for longer than SHORT_HOLD: the server's own clock goes on meanwhile.
         """
         assert program.instrument
-        end = time.monotonic() + HELD_SECONDS
+        end = time.monotonic() + SHORT_HOLD / 1000
         self.until(lambda: done() or time.monotonic() > end)
         if not done():
             program.instrument.disarm(fault)
