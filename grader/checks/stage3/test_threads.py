@@ -10,7 +10,7 @@ from grader.harness import kernel
 from grader.harness.failures import ENDED, NOT_CLOSED, SURPLUS
 from grader.harness.lab import Lab
 from grader.harness.program import Program
-from grader.harness.wire import encode
+from grader.harness.wire import encode, quote
 
 WAIT_HINTS = (
     "Which calls in your accept loop can wait for a client?",
@@ -133,7 +133,11 @@ def test_lines_on_stdout_stay_whole(lab: Lab) -> None:
         for peer, body in zip(peers, bodies):
             peer.expect_message(body, body, body)
     complete = lab.until(lambda: all(server.count_line(b"received: " + body) == 30 for body in bodies))
-    lab.require(complete, "Twenty clients sent 30 messages each, and not every line on stdout was whole.")
+    wholes = tuple(b"received: " + body for body in bodies)
+    received = [line for line in server.lines() if b"received: " in line]
+    broken = next((line for line in received if line.count(b"received: ") > 1 or not line.endswith(wholes)), b"")
+    lab.require(complete, "Twenty clients sent 30 messages each, and not every line on stdout was whole."
+                + (f" One was {quote(broken)}." if broken else ""))
 
 
 @check("server.own_framing", points={3: 0.75}, todo="3.2", about=(SURPLUS,), hints=(
