@@ -215,10 +215,15 @@ def _spins(lab: Lab, program: Program, threads: list[Thread]) -> str:
     """One thread uses a processor all the time, and its calls, if it makes any, bring nothing."""
     pid = program.inner_pid()
     start = time.monotonic()
-    busy = [thread for thread, share in lab.watch_processors(pid, LOOK).items() if share >= SPINNING]
+    shares = lab.watch_processors(pid, LOOK)
+    busy = [thread for thread, share in shares.items() if share >= SPINNING]
+    if not busy and program.gives_way and kernel.at_work(pid):  # it has had much and gets nothing any more: what it did last counts
+        busy, start = list(shares), 0.0
     if not busy or not _is_traced(program):  # nobody knows whether it waits
         return ""
     calls = [c for c in trace.calls(program) if c.thread in busy and c.began >= start and c.ended]
+    if not start:
+        calls = calls[-OFTEN:]
     if any(call.result > 0 and call.function in (*trace.MOVES_BYTES, "accept") for call in calls):
         return ""  # it is busy with something
     often, times = Counter(trace.outcome(c) for c in calls).most_common(1)[0] if calls else ("", 0)
