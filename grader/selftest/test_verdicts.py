@@ -222,7 +222,7 @@ def test_a_fault_is_met_when_the_call_is_counted_later_than_its_bytes_arrive(tmp
 def test_a_thread_is_let_go_before_the_server_may_take_it_for_stuck(tmp_path: Path) -> None:
     lab = Lab(4, Build(KIT / "solutions", tmp_path), patience=8.0, logs=str(tmp_path))
     hold, let_go = held_unlock(), []
-    lab.let_go_if_needed(SimpleNamespace(instrument=SimpleNamespace(disarm=let_go.append), slowness=3.0), hold, lambda: False)
+    lab.let_go_if_needed(SimpleNamespace(instrument=SimpleNamespace(disarm=let_go.append)), hold, lambda: False)
     assert let_go == [hold] and lab.charged < 3  # contract: the least after which who takes nothing may be dropped
     lab.close()
 

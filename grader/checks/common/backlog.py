@@ -29,7 +29,8 @@ class Backlog:
             self.size, self.full_at = size, self.lab.charged
 
     def total(self) -> int:
-        """Bytes on the way to the peer, as of the last look."""
+        """Bytes on the way to the peer."""
+        self.look()
         return self.taken + self.size
 
     def still_for(self) -> float:

@@ -25,13 +25,17 @@ GROWTH_MAPPINGS = 60  # 30 lost stacks, of 40 clients that leave in the same way
 
 def _serve_one(lab: Lab, server: Program, text: bytes = b"still here") -> Peer:
     peer = lab.connect(server)
+    _answered(lab, peer, text)
+    return peer
+
+
+def _answered(lab: Lab, peer: Peer, text: bytes, cause: str = "") -> None:
     if lab.stage == 1:
         peer.send(text)
-        peer.expect(text)
+        peer.expect(text, cause=cause)
     else:
         peer.send_message(text)
-        peer.expect_message(b"ERR bad command" if lab.stage == 4 else text)
-    return peer
+        peer.expect_message(b"ERR bad command" if lab.stage == 4 else text, cause=cause)
 
 
 @check("server.vanishing_clients", points={1: 0.75, 2: 0.5, 3: 1, 4: 0.75}, todo={1: "1.5", 2: "2.6", 3: "3.2", 4: "4.6"}, about=(ENDED, SIGPIPE), hints=(
@@ -93,9 +97,9 @@ def test_nothing_is_left_of_two_hundred_past_clients(lab: Lab) -> None:
     once; the 200 may take 20 seconds. In stage 1 they leave by closing; later in five ways by turns: they close, say
     QUIT, send a message that is too long, half-close, or reset before the server (halted meanwhile) has answered. In
     stage 4 each has a name of its own. (From stage 3 on, 30 clients come at once before that, and one of them stays; at
-    the end it must still be answered.) Descriptors, threads and memory are counted, and the same happens again. At most 2 seconds later the server may have no more descriptors and
-    threads than before. If it has 60 more mappings (a lost stack makes two) or needs 256 KiB more memory, all of them
-    come three times more, and that may not happen each time.
+    the end it must still be answered.) Descriptors, threads and memory are counted, and the same happens again. At most
+    2 seconds later the server may have no more descriptors and threads than before. If it has 60 more mappings (a lost
+    stack makes two) or needs 256 KiB more memory, all of them come three times more, and that may not happen each time.
     """
     server = lab.server()
     # So that malloc(), the thread stacks, and whatever is kept for the next client have their usual size.
@@ -107,9 +111,7 @@ def test_nothing_is_left_of_two_hundred_past_clients(lab: Lab) -> None:
     resident, mappings = kernel.resident_kib(server.pid), kernel.mappings(server.pid)
     _all_visit(lab, server)
     if stays:
-        stays.send_message(b"still here")
-        stays.expect_message(b"ERR bad command" if lab.stage == 4 else b"still here",
-                             cause="One client stayed all the time, and when 500 others had come and left it got no answer any more.")
+        _answered(lab, stays, b"still here", "One client stayed all the time, and when 500 others had come and left it got no answer any more.")
     lab.until(lambda: kernel.descriptors(server.pid) <= descriptors and kernel.threads(server.pid) <= threads,
               LEFT_SECONDS)
     all_of_them = VISITORS + len(range(0, VISITORS, RESETS))
