@@ -18,7 +18,7 @@ class Spec:
     """One check of one stage, as the record and the rubric name it.
 
     `lesson` is what a right program does and why, `procedure` what the check does and what must come back.
-    `slow` marks what takes a second or more by its nature: valgrind, waiting for 5 s. `tool` marks
+    `slow` marks what takes a second or more by its nature: valgrind, waiting for 5 s, hundreds of clients. `tool` marks
     those of them that keep a processor busy, of which only a few may run at once. `about` are the kinds
     of failures (failures.KINDS) of which the check's own hints speak.
     """

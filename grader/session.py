@@ -25,6 +25,7 @@ from .report.drawing import draw
 
 PACKAGE = Path(__file__).parent
 _PYTEST = ["-p", "no:cacheprovider", "-c", str(PACKAGE / "pytest.ini"), "--rootdir", str(KIT)]
+_CHECKS = [str(PACKAGE / "checks"), *_PYTEST, "--assert=plain", "-p", "no:terminal"]  # a check speaks by Failed: nothing to rewrite
 
 
 def selftest(arguments: list[str]) -> int:
@@ -61,7 +62,7 @@ def _checks() -> tuple[tuple[Callable[[Lab], None], Spec], ...]:
             self.found = tuple((item.obj, item.callspec.params["lab"]) for item in session.items)  # type: ignore[attr-defined]
 
     collected = Collected()
-    pytest.main([str(PACKAGE / "checks"), *_PYTEST, "--collect-only", "-p", "no:terminal"], plugins=[collected])
+    pytest.main([*_CHECKS, "--collect-only"], plugins=[collected])
     return collected.found
 
 
@@ -81,7 +82,7 @@ def run(source: Path, out: Path, choice: Choice = Choice(), *, base: Path | None
         fcntl.flock(lock, fcntl.LOCK_EX)
         path.unlink(missing_ok=True)
         counsel = beside.submit(_counsel, source, choice)
-        status = pytest.main([str(PACKAGE / "checks"), *_PYTEST, "-p", "no:terminal"], plugins=[plan])
+        status = pytest.main(_CHECKS, plugins=[plan])
     if status == pytest.ExitCode.NO_TESTS_COLLECTED:
         return {"checks": [], "score": 0, "max_score": 0, "seconds": 0}
     if not path.is_file():

@@ -55,9 +55,11 @@ def waits(program: Program) -> bool:
     return not program.alive() or kernel.state(program.inner_pid()) == "S"
 
 
+_LETTERS = b"abcdefghijklmnopqrstuvwxyz.0123456789 "
+_LINES = b"".join(_LETTERS[at:] + _LETTERS[:at] for at in range(len(_LETTERS)))  # each begins with the next letter
+
+
 def text(size: int, start: int = 0) -> bytes:
     """`size` printable bytes without D or backslash, in which a lost or moved byte shows."""
-    letters = b"abcdefghijklmnopqrstuvwxyz.0123456789 "
-    length = len(letters)
-    lines = ((letters * 2)[at % length : at % length + length] for at in range(start, start + size // length + 1))
-    return b"".join(lines)[:size]
+    begin = start % len(_LETTERS) * len(_LETTERS)
+    return (_LINES * ((begin + size) // len(_LINES) + 1))[begin : begin + size]

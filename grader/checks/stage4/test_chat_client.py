@@ -191,7 +191,7 @@ def test_the_client_is_a_single_thread(lab: Lab) -> None:
         lab.require(not file.read().strip(), "Your client has started another process.")
 
 
-@check("client.much_input", points={4: 0.5}, todo="4.8", about=(UNPRINTED,), hints=(
+@check("client.much_input", points={4: 0.5}, todo="4.8", about=(UNPRINTED,), slow=True, hints=(
     "Which call does the client wait in when the server does not read? Can it hear bob then?",
     "Neither send() nor a full buffer may stop the printing. Which flag makes send() return at once?",
     "Send without blocking what the socket takes (MSG_DONTWAIT), keep the rest, and wait with POLLOUT.",
