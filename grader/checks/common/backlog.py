@@ -16,13 +16,13 @@ class Backlog:
     def __init__(self, lab: Lab, peer: Peer) -> None:
         self.lab, self.peer = lab, peer
         self.taken = self.size = -1
-        self.taken_at, self.full_at, self.moved_at = time.monotonic(), lab.charged, time.monotonic()
+        self.taken_at, self.full_at, self.moved_at = time.monotonic(), lab.charged, lab.charged
 
     def look(self) -> None:
         """Starts the clocks anew if the peer's kernel took something, or the server's had room for more."""
         taken, size = self.peer.unread_here(), self.peer.backlog()
         if (taken, size) != (self.taken, self.size):
-            self.moved_at = time.monotonic()
+            self.moved_at = self.lab.charged
         if taken != self.taken or size == 0:
             self.taken, self.taken_at = taken, time.monotonic()
         if size != self.size or size == 0:
@@ -39,9 +39,9 @@ class Backlog:
         return time.monotonic() - self.taken_at
 
     def unmoved_for(self) -> float:
-        """Seconds for which nothing has moved, whether there is room or not."""
+        """Seconds, of those that count against deadlines, for which nothing has moved, whether there is room or not."""
         self.look()
-        return time.monotonic() - self.moved_at
+        return self.lab.charged - self.moved_at
 
     def full_for(self) -> float:
         """Seconds, of those that count against deadlines, for which a message has found no room."""
