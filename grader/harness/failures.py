@@ -22,7 +22,7 @@ EXIT_STATUS, STAYS = "exit status", "does not end"
 NO_LISTENER, SWAPPED_PORT, NO_CONNECT = "does not listen", "port with swapped bytes", "does not connect"
 NOT_CLOSED, SURPLUS = "connection not closed", "surplus bytes"
 UNPRINTED, NO_NEWLINE = "nothing printed", "no newline"
-DESCRIPTORS, THREADS, STACKS, MEMORY, SLOW = "descriptors left", "threads left", "stacks left", "memory left", "slow"
+DESCRIPTORS, THREADS, STACKS, MEMORY = "descriptors left", "threads left", "stacks left", "memory left"
 
 _LEFT_OPEN = "Is there a way out of your code (return, continue, break, an error) that passes the close() by?"
 
@@ -122,11 +122,6 @@ _HINTS = {
         "What do you allocate for each client or message, and which line frees it?",
         "valgrind counts it: `make check SLOW=1 ONLY=\"stage{stage} memory\"` names the line that allocated it, if it is lost.",
         "Free at the place where the client's service ends, on every way out; a buffer or list that only grows must go there, too.",
-    ),
-    SLOW: (
-        "What does your server wait for between two clients?",
-        "A pause, a sleep() or a time limit for each client adds up. Which of your calls waits longer than its client makes it?",
-        "When recv() returns 0 the client has left: close at once and accept the next.",
     ),
 }
 KINDS = frozenset(_HINTS)

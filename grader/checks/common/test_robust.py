@@ -7,7 +7,7 @@ from collections.abc import Callable
 from grader.check import check
 from grader.checks.common.workload import LEFT_SECONDS, end_conversation, send_too_long
 from grader.harness import kernel
-from grader.harness.failures import DESCRIPTORS, ENDED, MEMORY, SIGPIPE, SLOW, STACKS, THREADS
+from grader.harness.failures import DESCRIPTORS, ENDED, MEMORY, SIGPIPE, STACKS, THREADS
 from grader.harness.lab import Lab
 from grader.harness.peer import Peer
 from grader.harness.program import Program
@@ -15,7 +15,7 @@ from grader.harness.wire import count, quote
 
 VISITORS = 200
 RESETS = 4  # every fourth visitor has another client beside it that resets
-SLOWEST = 20  # seconds for all visitors
+LONGEST = 20  # seconds in which visitors come: the contract does not say how fast a server must be
 WAYS = ("close", "QUIT", "too long", "half-close", "reset")  # to leave
 CROWD = 30  # clients at once: more than are left by chance, while their threads end, when the next one comes
 AGAIN = 3  # times that all visitors come once more when something has grown
@@ -93,33 +93,37 @@ def _busy(lab: Lab, server: Program) -> Callable[[], None]:
 def test_nothing_is_left_of_two_hundred_past_clients(lab: Lab) -> None:
     """A server runs for months: what it keeps of each client fills the machine one day.
 
-    250 clients come, 200 of them one after the other, who get an answer each and leave, and 50 beside them, who reset at
-    once; the 200 may take 20 seconds. In stage 1 they leave by closing; later in five ways by turns: they close, say
-    QUIT, send a message that is too long, half-close, or reset before the server (halted meanwhile) has answered. In
-    stage 4 each has a name of its own. (From stage 3 on, 30 clients come at once before that, and one of them stays; at
-    the end it must still be answered.) Descriptors, threads and memory are counted, and the same happens again. At most
-    2 seconds later the server may have no more descriptors and threads than before. If it has 60 more mappings (a lost
-    stack makes two) or needs 256 KiB more memory, all of them come three times more, and that may not happen each time.
+    250 clients come, 200 of them one after the other, who get an answer each and leave, and 50 beside them, who reset
+    at once; of a slow server as many as it serves in 20 seconds. In stage 1 they leave by closing; later in five ways
+    by turns: they close, say QUIT, send a message that is too long, half-close, or reset before the server (halted
+    meanwhile) has answered. In stage 4 each has a name of its own. (From stage 3 on, 30 clients come at once before
+    that, and one of them stays; at the end it must still be answered.) Descriptors, threads and memory are counted,
+    and the same happens again. At most 2 seconds later the server may have no more descriptors and threads than
+    before. If all 250 came and it has 60 more mappings (a lost stack makes two) or needs 256 KiB more memory, they
+    come three times more, and that may not happen each time.
     """
     server = lab.server()
     # So that malloc(), the thread stacks, and whatever is kept for the next client have their usual size.
     stays, *crowd = [_serve_one(lab, server) for _ in range(CROWD if lab.stage > 2 else 0)] or [None]
     for peer in crowd:
         peer.close()
-    _all_visit(lab, server)
+    visitors = _all_visit(lab, server)
     descriptors, threads = kernel.descriptors(server.pid), kernel.threads(server.pid)
     resident, mappings = kernel.resident_kib(server.pid), kernel.mappings(server.pid)
-    _all_visit(lab, server)
+    _all_visit(lab, server, visitors)
+    all_of_them = visitors + len(range(0, visitors, RESETS))
     if stays:
-        _answered(lab, stays, b"still here", "One client stayed all the time, and when 500 others had come and left it got no answer any more.")
+        _answered(lab, stays, b"still here", f"One client stayed all the time, and when {2 * all_of_them} others had come and "
+                  "left it got no answer any more.")
     lab.until(lambda: kernel.descriptors(server.pid) <= descriptors and kernel.threads(server.pid) <= threads,
               LEFT_SECONDS)
-    all_of_them = VISITORS + len(range(0, VISITORS, RESETS))
     after = f"{all_of_them} clients came and left, and then as many again. After the last of them your server"
     left = kernel.descriptors(server.pid) - descriptors
     lab.require(left <= 0, f"{after} held {count(left, 'descriptor')} more than after the first {all_of_them}.", kind=DESCRIPTORS)
     left = kernel.threads(server.pid) - threads
     lab.require(left <= 0, f"{after} had {count(left, 'thread')} more than after the first {all_of_them}.", kind=THREADS)
+    if visitors < VISITORS:
+        return  # too few for the memory to tell
     grown, larger = kernel.mappings(server.pid) - mappings, kernel.resident_kib(server.pid) - resident
     for _ in range(AGAIN):
         if grown < GROWTH_MAPPINGS and larger < GROWTH_KIB:
@@ -134,18 +138,19 @@ def test_nothing_is_left_of_two_hundred_past_clients(lab: Lab) -> None:
     lab.require(larger < GROWTH_KIB, f"{each_time} grew by {larger} KiB or more.", kind=MEMORY)
 
 
-def _all_visit(lab: Lab, server: Program) -> None:
-    """200 clients, one after the other, and 50 beside them who reset."""
+def _all_visit(lab: Lab, server: Program, most: int = VISITORS) -> int:
+    """So many clients, one after the other, and beside every fourth another one who resets. Returns how many came in time."""
     begun = lab.charged
-    for number in range(VISITORS):
+    for number in range(most):
+        if lab.charged - begun > LONGEST * lab.patience:
+            return number
         peer = _serve_one(lab, server, b"visitor %d" % number)
         if number % RESETS == 0:
             lab.connect(server).reset()
         if lab.stage > 1:
             _leave(lab, server, peer, WAYS[number % len(WAYS)])
         peer.close()
-        lab.require(lab.charged - begun < SLOWEST * lab.patience,
-                    f"Your server has served only {number + 1} clients in {SLOWEST} s, one after the other.", kind=SLOW)
+    return most
 
 
 def _leave(lab: Lab, server: Program, peer: Peer, way: str) -> None:
