@@ -205,7 +205,7 @@ def _interest(thread: Thread) -> tuple[bool, bool, bool]:
 
 
 def _pattern(lab: Lab, program: Program, threads: list[Thread]) -> str:
-    for pattern in (_spins, _never_accepted, _lock_of_a_waiting_thread, _deaf_at_the_keyboard, _rest_never_came, _asks_for_all, _waits_for_more):
+    for pattern in (_lock_of_a_waiting_thread, _spins, _never_accepted, _deaf_at_the_keyboard, _rest_never_came, _asks_for_all, _waits_for_more):
         if sentence := pattern(lab, program, threads):
             return sentence
     return ""
@@ -262,6 +262,7 @@ def _never_accepted(lab: Lab, program: Program, threads: list[Thread]) -> str:
 def _lock_of_a_waiting_thread(lab: Lab, program: Program, threads: list[Thread]) -> str:
     if not any(thread.lock for thread in threads):
         return ""
+    lab.let_pass(LOOK / 2)
     lasting = {t.id: t for t in look(lab, program)}  # a lock that goes from hand to hand is no reason
 
     def lasts(thread: Thread) -> bool:
@@ -345,18 +346,18 @@ def _somebody_works(threads: list[Thread]) -> bool:
 def _proved_by_a_probe(lab: Lab, program: Program, peer: Peer) -> str:
     """What made the awaited answer come, if it comes now: further bytes, a whole further message, or the end.
 
-    Nothing was printed or sent after the peer's message; else the program has seen its end.
+    Not of a program that has seen the end of the peer's message before.
     """
     if not _is_traced(program):
         return ""
     message = _last_message(lab, peer)
-    if message is None or _spoke_since(lab, program, peer) or peer.wanted == encode(b"ERR bad command"):  # an answer to the probe, too
+    if message is None or _has_seen(lab, program, peer, message) or peer.wanted == encode(b"ERR bad command"):  # an answer to the probe, too
         return ""
-    printed = program.count_line(message)
+    printed = _printed(lab, program, message)
 
     def answered() -> bool:
         came = bool(peer.wanted) and peer.received.startswith(peer.wanted)
-        return came or (program.role == "client" and program.count_line(message) > printed)
+        return came or (program.role == "client" and _printed(lab, program, message) > printed)
 
     def answers(act: Callable[[], object]) -> bool:
         act()
@@ -382,15 +383,24 @@ def _last_message(lab: Lab, peer: Peer) -> bytes | None:
     return bodies[-1] if bodies and not decoder.partial and peer.spoken.endswith(END) else None
 
 
-def _spoke_since(lab: Lab, program: Program, peer: Peer) -> bool:
-    """The program has printed on stdout or sent something after the peer's latest bytes."""
+def _has_seen(lab: Lab, program: Program, peer: Peer, message: bytes) -> bool:
+    """The program has taken the peer's last message for whole: it has printed it, or sent something after it.
+
+    Lines are counted: stdout of a right program may come at any time before its end when it is no terminal.
+    """
+    said = sum(Decoder().feed(bytes(p.spoken)).count(message) if lab.stage > 1 else p.spoken == message for p in program.peers)
+    if _printed(lab, program, message) >= said:
+        return True
+    ways = [(event.who, event.to) for event in lab.events]
     ours = f"your {program.role}"
-    for event in reversed(lab.events):
-        if event.who == ours and event.size and event.to != "stderr":
-            return True
-        if event.who == peer.name and event.to == ours:
-            return False
-    return True  # nobody knows
+    latest = max((i for i, way in enumerate(ways) if way == (peer.name, ours)), default=0)
+    return (ours, peer.name) in ways[latest:]
+
+
+def _printed(lab: Lab, program: Program, message: bytes) -> int:
+    """How many lines of stdout so far say that the message has come."""
+    label = b"received: " if program.role == "server" else b"reply: " if lab.stage == 1 else b""
+    return program.count_line(label + message)
 
 
 def _joined(program: Program, peer: Peer, message: bytes) -> bool:

@@ -30,7 +30,7 @@ PATTERNS = [
     ("broken_match_is_not_looked_at_again", "stage2.server.near_misses", "It did not take the DONE for the end", "0 bytes unread"),
     ("ignores_how_much_send_took", "stage2.server.short_send", "The rest of the answer never came.", "waits in recv() for alice"),
     ("joins_at_once", "stage3.server.silent_client", "The second client was never accepted", "waits in pthread_join() (server.c:"),
-    ("lock_while_sending", "stage4.server.stuck_receiver_delays_nobody_else",
+    ("lock_for_as_long_as_it_takes", "stage4.server.stuck_receiver_delays_nobody_else",
      "It waits for a lock that another thread keeps while it waits itself, in poll() until it can send to bob.",
      "waits for a lock (server.c:"),
     ("an_empty_recv_is_not_the_end", "stage2.server.half_close", "It spins: recv(", "is running"),
@@ -151,7 +151,7 @@ def test_a_process_that_is_gone_has_no_state() -> None:
     assert kernel.state(process.pid) == ""
 
 
-@pytest.mark.parametrize(("name", "id"), [(p[0], p[1]) for p in PATTERNS if p[0] in ("reads_until_the_client_closes", "lock_while_sending")])
+@pytest.mark.parametrize(("name", "id"), [(p[0], p[1]) for p in PATTERNS if p[0] in ("reads_until_the_client_closes", "lock_for_as_long_as_it_takes")])
 def test_what_the_kernel_does_not_show_is_not_spoken_of(name: str, id: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     refused = []
 
@@ -191,3 +191,18 @@ def test_a_hang_is_told_of_the_peer_that_waits_in_vain_and_of_no_other(tmp_path:
         assert lab.waits_for is second
     finally:
         lab.close()
+
+
+def test_a_line_of_an_earlier_message_that_comes_late_is_not_taken_for_the_last(tmp_path: Path) -> None:
+    """stdout is a pipe here: a right program may print long after its answer."""
+    with _lab("broken_match_is_not_looked_at_again", tmp_path) as lab:
+        server = lab.server()
+        peer = lab.connect(server)
+        peer.send_message(b"first")
+        peer.expect_message(b"first")
+        server.expect_line(b"received: first")
+        assert hang._has_seen(lab, server, peer, b"first")
+        peer.send_message(b"D")
+        peer.until_taken()
+        lab.log("your server", "", b"received: first\n", to="stdout")
+        assert not hang._has_seen(lab, server, peer, b"D")
