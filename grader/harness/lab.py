@@ -184,12 +184,19 @@ class Lab:
 
     # -- peers ------------------------------------------------------------------
 
-    def connect(self, server: Program, name: str | None = None, *, receive_buffer: int | None = None) -> Peer:
-        """A connection to the student's server, with the harness as the client."""
+    def connect(self, server: Program, name: str | None = None, *, receive_buffer: int | None = None,
+                segment: int | None = None) -> Peer:
+        """A connection to the student's server, with the harness as the client.
+
+        `receive_buffer` is SO_RCVBUF, and `segment` TCP_MAXSEG: both in bytes. With small segments the kernel gives the
+        server's side a small send buffer, too: 85 KiB for 536 bytes instead of 2.5 MiB (tcp_sndbuf_expand() in net/ipv4/tcp_input.c).
+        """
         assert server.address
         sock = socket.socket()
         if receive_buffer:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        if segment:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, segment)
         sock.setblocking(False)
         result = errno.EINPROGRESS
 

@@ -14,6 +14,7 @@ from types import SimpleNamespace
 import pytest
 
 from grader.checks.common.backlog import Backlog
+from grader.checks.stage4 import test_stuck_receiver as stuck_receiver
 from grader.harness import kernel
 from grader.harness.build import KIT, Build
 from grader.harness.deadline import SLOW
@@ -73,6 +74,16 @@ def test_who_fills_a_connection_slowly_comes_to_rest_and_who_never_waits_does_no
         backlog = Backlog(lab, SimpleNamespace(unread_here=lambda: 0, backlog=lambda: min(1 + int((time.monotonic() - begun) / 0.1), 10)))
         assert backlog.comes_to_rest(SimpleNamespace(pid=pid)) == rests
         assert backlog.size == 10
+    lab.close()
+
+
+@pytest.mark.parametrize(("turn", "judged"), [(0.0, True), (0.35, False)])  # seconds that the machine takes from the grader
+def test_a_pause_that_a_busy_machine_has_made_longer_is_not_judged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, turn: float,
+                                                                   judged: bool) -> None:
+    asleep = kernel.asleep
+    monkeypatch.setattr(kernel, "asleep", lambda pid: time.sleep(turn) or asleep(pid))
+    lab = Lab(4, Build(KIT / "solutions", tmp_path / "build"), logs=str(tmp_path))
+    assert stuck_receiver._sender_falls_silent(lab) == judged
     lab.close()
 
 

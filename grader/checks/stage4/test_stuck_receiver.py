@@ -115,11 +115,24 @@ def test_a_pause_of_less_than_2_seconds_loses_nothing(lab: Lab) -> None:
 
     bob reads nothing, and alice writes to him until not all of it finds room on the way; then she is silent and he reads
     on. All that she has written must arrive. On another server she writes 6 MB to bob, who reads nothing until nothing has
-    moved for 1.5 seconds; then he reads on. Each third call
-    of poll() and its relatives is interrupted meanwhile. All of her messages must reach him whole and in order, and each
-    must get OK; another message to him must then arrive, too.
+    moved for 1.5 seconds; then he reads on. Each third call of poll() and its relatives is interrupted meanwhile. All of
+    her messages must reach him whole and in order, and each must get OK; another message to him must then arrive, too. A
+    pause that has become longer than 2.5 seconds, as may happen on a busy machine, is not judged: it is made again, three
+    times at most.
     """
-    _sender_falls_silent(lab, lab.server())
+    for pause in (_sender_falls_silent, _sender_goes_on):
+        for _attempt in range(3):
+            if pause(lab):
+                break
+
+
+def _pauses_too_long(backlog: Backlog) -> bool:
+    """True if bob may have been dropped: the contract promises nothing then."""
+    return backlog.still_for() > EARLIEST
+
+
+def _sender_goes_on(lab: Lab) -> bool:
+    """What a sender still writes, and what the server keeps meanwhile, must all come; false if the pause became too long."""
     server = lab.server(faults=[interrupt("poll")])
     alice, carol = enter(lab, server, "alice", "carol")
     bob = lab.connect(server, "bob")
@@ -128,6 +141,8 @@ def test_a_pause_of_less_than_2_seconds_loses_nothing(lab: Lab) -> None:
     count = 1500
     backlog = flood(lab, alice, bob, count)
     lab.until(lambda: backlog.still_for() > 1.5, 20)
+    if _pauses_too_long(backlog):
+        return False
     # Linux reports room only when a third of the server's buffer is free (sk_stream_is_writeable() in include/net/sock.h):
     # a bob who reads little by little would seem to take nothing for longer than he paused.
     bob.read_all_that_waits()
@@ -135,25 +150,35 @@ def test_a_pause_of_less_than_2_seconds_loses_nothing(lab: Lab) -> None:
     alice.expect_message(*[b"OK"] * count)
     ask(carol, b"TO bob hello", b"OK")
     bob.expect_message(b"FROM carol hello")
+    return True
 
 
-def _sender_falls_silent(lab: Lab, server: Program) -> None:
-    """What the server keeps for bob because there was no room must follow when he reads, though nobody writes any more."""
+def _sender_falls_silent(lab: Lab) -> bool:
+    """What the server keeps for bob because there was no room must follow when he reads, though nobody writes any more.
+
+    False if the pause became too long.
+    """
+    server = lab.server()
     alice = enter(lab, server, "alice")[0]
-    bob = lab.connect(server, "bob", receive_buffer=4096)
+    bob = lab.connect(server, "bob", receive_buffer=4096, segment=536)  # small: the pause is not to be spent on filling them
     ask(bob, b"NAME bob", b"OK")
     bob.stop_reading()
-    backlog, body, count, wanted = Backlog(lab, bob), b"x" * 4000, 0, 0
+    backlog, body, count = Backlog(lab, bob), b"x" * 4000, 15
+    alice.send_message(*[b"TO bob " + body] * count)
+
+    def all_on_the_way() -> bool:
+        return backlog.total() >= count * len(encode(b"FROM alice " + body))
 
     def no_room() -> bool:
         return backlog.unmoved_for() > (0.3 if kernel.asleep(server.pid) else 1)  # who tries again and again never sleeps
 
-    while backlog.total() >= wanted:
+    while lab.until(lambda: no_room() or all_on_the_way()) and not no_room():
         alice.send_message(b"TO bob " + body)
         count += 1
-        wanted = count * len(encode(b"FROM alice " + body))
-        lab.until(lambda: backlog.total() >= wanted or no_room())
+    if _pauses_too_long(backlog):
+        return False
     bob.read_all_that_waits()
     bob.expect_message(*[b"FROM alice " + body] * count, cause="bob read nothing for a moment. When he read on, not all that "
                        "alice had written to him came, although she wrote no more.")
     alice.expect_message(*[b"OK"] * count)
+    return True
