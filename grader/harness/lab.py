@@ -233,7 +233,7 @@ class Lab:
                 return bool(self.programs) and not self.programs[-1].alive()
             return True
 
-        self.until(arrived, seconds)
+        self.until(arrived, seconds * max((p.slowness for p in self.programs), default=1.0))
         if not found:
             ended = self.programs[-1].how_it_ended()
             self.fail_with(NO_CONNECT, f"Your client did not connect to the host and port that it was given.{ended}", cause and cause + ended)

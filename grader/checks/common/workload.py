@@ -238,7 +238,7 @@ def talk_sizes(lab: Lab, **options) -> None:
         for size in SIZES:
             listener = lab.listen()
             client = lab.client(listener, "m" * size, **options)
-            peer = lab.accept(listener, seconds=20)
+            peer = lab.accept(listener)
             peer.expect(b"m" * size)
             peer.send(b"r" * size)
             peer.half_close()
@@ -246,14 +246,14 @@ def talk_sizes(lab: Lab, **options) -> None:
             peer.drop()
         listener = lab.listen()
         client = lab.client(listener, "no answer", **options)
-        peer = lab.accept(listener, seconds=20)
+        peer = lab.accept(listener)
         peer.expect(b"no answer")
         peer.reset()
         client.expect_exit(1)
         return
     listener = lab.listen()
     client = lab.client(listener, *(("alice",) if lab.stage == 4 else ()), **options)
-    peer = lab.accept(listener, seconds=20)
+    peer = lab.accept(listener)
     if lab.stage == 4:
         peer.expect(encode(b"NAME alice"))
         peer.send_message(b"OK")
@@ -278,7 +278,7 @@ def talk(lab: Lab, **options) -> Program:
     listener = lab.listen()
     arguments = {1: ("hello there",), 4: ("alice",)}.get(lab.stage, ())
     client = lab.client(listener, *arguments, **options)
-    peer = lab.accept(listener, seconds=20)
+    peer = lab.accept(listener)
     if lab.stage == 1:
         peer.expect(b"hello there")
         peer.send(b"hello yourself")
