@@ -260,6 +260,7 @@ def _never_accepted(lab: Lab, program: Program, threads: list[Thread]) -> str:
 
 
 def _lock_of_a_waiting_thread(lab: Lab, program: Program, threads: list[Thread]) -> str:
+    """Asked first and soon: who drops a receiver after 5 seconds gives the lock back."""
     if not any(thread.lock for thread in threads):
         return ""
     lab.let_pass(LOOK / 2)

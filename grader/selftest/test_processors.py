@@ -77,11 +77,13 @@ def test_who_fills_a_connection_slowly_comes_to_rest_and_who_never_waits_does_no
     lab.close()
 
 
-@pytest.mark.parametrize(("turn", "judged"), [(0.0, True), (0.35, False)])  # seconds that the machine takes from the grader
+# `turn`: seconds that the machine takes from the grader each time; `limit`: of a pause. The longer one holds on any machine.
+@pytest.mark.parametrize(("turn", "limit", "judged"), [(0.0, 60.0, True), (0.35, stuck_receiver.EARLIEST, False)])
 def test_a_pause_that_a_busy_machine_has_made_longer_is_not_judged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, turn: float,
-                                                                   judged: bool) -> None:
+                                                                   limit: float, judged: bool) -> None:
     asleep = kernel.asleep
     monkeypatch.setattr(kernel, "asleep", lambda pid: time.sleep(turn) or asleep(pid))
+    monkeypatch.setattr(stuck_receiver, "EARLIEST", limit)
     lab = Lab(4, Build(KIT / "solutions", tmp_path / "build"), logs=str(tmp_path))
     assert stuck_receiver._sender_falls_silent(lab) == judged
     lab.close()
