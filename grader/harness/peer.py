@@ -165,6 +165,11 @@ class Peer:
         theirs = kernel.tcp_socket(self._remote, self._local)
         return theirs is not None and theirs.inode == 0 and not theirs.left
 
+    def connected_there(self) -> bool:
+        """True while neither side has ended this connection."""
+        theirs = kernel.tcp_socket(self._remote, self._local)
+        return theirs is not None and theirs.state == kernel.ESTABLISHED
+
     def unread_here(self) -> int:
         """Bytes that wait for this peer in the kernel, because it does not read."""
         ours = kernel.tcp_socket(self._local, self._remote)

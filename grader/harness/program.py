@@ -190,13 +190,13 @@ class Program:
     def expect_line(self, expected: bytes, cause: str = "", seconds: float | None = None) -> None:
         """The line `expected` appears on stdout, after those expected before; others may stand between."""
         def found() -> bool:
+            if self.role == "client" and kernel.asleep(self.inner_pid()):
+                self.note_prompt()  # it waits for more to do
             lines = self.lines()
             for i in range(self._line_position, len(lines)):
                 if self._matches(lines[i], expected):
                     self._line_position = i + 1
                     return True
-            if self.role == "client" and kernel.asleep(self.inner_pid()):
-                self.note_prompt()  # it waits for more to do
             return False
 
         if not self.lab.until(found, (seconds or DEADLINE) * self.slowness):

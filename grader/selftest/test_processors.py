@@ -66,6 +66,16 @@ def test_more_time_has_only_who_wants_to_work_and_is_not_let(tmp_path: Path, tex
     lab.close()
 
 
+def test_who_is_late_and_gets_it_done_at_the_last_moment_has_done_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[bool] = []
+    monkeypatch.setattr(kernel, "at_work", lambda pid: bool(done.append(True)))  # no longer: it has just done what was waited for
+    lab = Lab(1, Build(KIT / "solutions", tmp_path / "build"), logs=str(tmp_path))
+    lab.programs = [SimpleNamespace(alive=lambda: True, inner_pid=os.getpid, slowness=1.0, cpu_hog=False, gives_way=False)]
+    assert lab.until(lambda: done, 0.1) and not lab.timed_out
+    lab.programs = []
+    lab.close()
+
+
 @pytest.mark.parametrize(("text", "rests"), [(SLEEPS, True), (SPINS, False)])
 def test_who_fills_a_connection_slowly_comes_to_rest_and_who_never_waits_does_not(tmp_path: Path, text: str, rests: bool) -> None:
     lab = Lab(1, Build(KIT / "solutions", tmp_path / "build"), patience=0.1, logs=str(tmp_path))  # 0.4 s for each step

@@ -6,7 +6,7 @@ from grader.check import check
 from grader.checks.common.test_memory import rehearse, watched
 from grader.checks.common.workload import converse
 from grader.checks.stage4.test_names import GONE_SECONDS, ask, enter, until_name_is_free
-from grader.checks.stage4.test_stuck_receiver import HINTS, stick
+from grader.checks.stage4.test_stuck_receiver import HINTS, Jam
 from grader.harness import kernel, memory
 from grader.harness.instrument import Fault, held_unlock, locks_in_turn, short, slow_unlock, turns
 from grader.harness.lab import Lab
@@ -82,8 +82,10 @@ def test_who_leaves_while_writing_to_a_stuck_receiver_is_forgotten_in_time(lab: 
     6.5 seconds another client must get her name, and what carol then writes to alice must reach that client.
     """
     server = lab.server()
-    alice, carol, _backlog = stick(lab, server)
-    alice.reset()
+    carol = enter(lab, server, "carol")[0]
+    jam = Jam(lab, server)
+    jam.until_stuck()
+    jam.alice.reset()
     asker = lab.connect(server, "the next alice")
     lab.require(until_name_is_free(lab, asker, b"alice", GONE_SECONDS + 0.5),
                 "alice vanished while her thread wrote to bob, who does not read; 6 seconds later her name was still taken.")
