@@ -48,9 +48,9 @@ class Jam:
             self._write(1)
 
     def until_stuck(self) -> None:
-        """alice writes until the server takes nothing more from her, or has kept for half a second all that she wrote."""
+        """alice writes until the server takes nothing more from her, has kept for half a second all that she wrote, or drops bob."""
         def stuck() -> bool:
-            return self._rests() or self.backlog.unmoved_for() > 0.5
+            return self._rests() or self.backlog.unmoved_for() > 0.5 or not self.bob.connected_there()
 
         while self.lab.until(lambda: stuck() or self._all_answered()) and not stuck():
             self._write(WRITTEN_AT_ONCE)
