@@ -6,7 +6,7 @@ from grader.check import check
 from grader.checks.common.test_memory import rehearse, watched
 from grader.checks.common.workload import converse
 from grader.checks.stage4.test_names import GONE_SECONDS, ask, enter, until_name_is_free
-from grader.checks.stage4.test_stuck_receiver import HINTS, Jam
+from grader.checks.stage4.test_stuck_receiver import HINTS, Jam, until_judged
 from grader.harness import kernel, memory
 from grader.harness.instrument import Fault, held_unlock, locks_in_turn, short, slow_unlock, turns
 from grader.harness.lab import Lab
@@ -79,18 +79,26 @@ def test_who_leaves_while_writing_to_a_stuck_receiver_is_forgotten_in_time(lab: 
     """alice's thread waits for bob, who does not read. She vanishes; within 6 seconds her name is free.
 
     bob reads nothing, and alice writes to him until nothing moves any more; then her connection is reset. Within
-    6.5 seconds another client must get her name, and what carol then writes to alice must reach that client.
+    6.5 seconds another client must get her name, and what carol then writes to alice must reach that client. If bob has
+    been dropped before she vanishes, as may happen on a busy machine, all of it is tried again, three times at most.
     """
-    server = lab.server()
+    until_judged(lambda: _leaves_while_stuck(lab, lab.server()))
+
+
+def _leaves_while_stuck(lab: Lab, server: Program) -> bool:
+    """False if bob was dropped before alice vanished: her thread did not wait then."""
     carol = enter(lab, server, "carol")[0]
     jam = Jam(lab, server)
     jam.until_stuck()
+    if not jam.bob.connected_there():
+        return False
     jam.alice.reset()
     asker = lab.connect(server, "the next alice")
     lab.require(until_name_is_free(lab, asker, b"alice", GONE_SECONDS + 0.5),
                 "alice vanished while her thread wrote to bob, who does not read; 6 seconds later her name was still taken.")
     ask(carol, b"TO alice welcome", b"OK")
     asker.expect_message(b"FROM carol welcome")
+    return True
 
 
 @check("server.leaves_while_looked_up", points={4: 0.25}, todo="4.1", tool=True, hints=(
