@@ -9,6 +9,12 @@ import pytest
 from grader.check import specs
 
 
+def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
+    """When a file of checks cannot be imported, pytest asks for an option of its terminal, which may be left out."""
+    if not pluginmanager.has_plugin("terminal"):
+        parser.addoption("--verbose", type=int, default=0)
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if hasattr(metafunc.function, "check"):
         found = specs(metafunc.function)
