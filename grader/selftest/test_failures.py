@@ -167,6 +167,7 @@ def test_whole_messages_stand_in_a_cause(talking: Lab, sent: bytes, expected: by
 def test_one_byte_is_not_1_bytes_and_what_follows_is_counted(talking: Lab) -> None:
     peer = talking.connect(talking.server())
     peer.send(b"hDONE")
+    assert talking.until(lambda: len(peer.received) == 5)
     with pytest.raises(Failed) as failure:
         peer.expect(b"hDONEand more of it", seconds=0.2)
     assert "5 bytes of 19" in failure.value.cause

@@ -11,22 +11,31 @@ from grader.harness.program import Program
 
 
 class Backlog:
-    """What waits for a peer: since when has it taken nothing, and since when is there no room?"""
+    """What waits for a peer: since when has it taken nothing, and since when is there no room?
+
+    It takes something when the server's kernel has room for more. Bytes that only move from that kernel to the peer's own,
+    as they do at times when the sender asks whether a closed window is still closed (RFC 9293, 3.8.6.1), are none: no server
+    sees that.
+    """
 
     def __init__(self, lab: Lab, peer: Peer) -> None:
         self.lab, self.peer = lab, peer
         self.taken = self.size = -1
-        self.taken_at, self.full_at, self.moved_at = time.monotonic(), lab.charged, lab.charged
+        self.looked_at = self.taken_at = time.monotonic()
+        self.full_at = self.moved_at = lab.charged
 
     def look(self) -> None:
-        """Starts the clocks anew if the peer's kernel took something, or the server's had room for more."""
-        taken, size = self.peer.unread_here(), self.peer.backlog()
+        """Starts the clocks anew if the server's kernel had room for more, or what it holds has moved."""
+        now, taken, size = time.monotonic(), self.peer.unread_here(), self.peer.backlog()
         if (taken, size) != (self.taken, self.size):
             self.moved_at = self.lab.charged
-        if taken != self.taken or size == 0:
-            self.taken, self.taken_at = taken, time.monotonic()
-        if size != self.size or size == 0:
-            self.size, self.full_at = size, self.lab.charged
+        if taken + size != self.taken + self.size:
+            self.taken_at = self.looked_at  # at some time since
+        if size != self.size:
+            self.full_at = self.lab.charged
+        if size == 0:
+            self.taken_at, self.full_at = now, self.lab.charged
+        self.taken, self.size, self.looked_at = taken, size, now
 
     def total(self) -> int:
         """Bytes on the way to the peer."""
