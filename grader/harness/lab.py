@@ -233,7 +233,7 @@ class Lab:
                 return bool(self.programs) and not self.programs[-1].alive()
             return True
 
-        self.until(arrived, seconds * max((p.slowness for p in self.programs), default=1.0))
+        self.until(arrived, seconds * self.slowness())
         if not found:
             ended = self.programs[-1].how_it_ended()
             self.fail_with(NO_CONNECT, f"Your client did not connect to the host and port that it was given.{ended}", cause and cause + ended)
@@ -259,6 +259,10 @@ class Lab:
         return Path(self.logs).resolve() / f"{name}-{os.urandom(6).hex()}"
 
     # -- waiting ----------------------------------------------------------------
+
+    def slowness(self) -> float:
+        """The factor for deadlines of the slowest tool under which a program runs here."""
+        return max((program.slowness for program in self.programs), default=1.0)
 
     def until(self, condition: Callable[[], T], seconds: float = DEADLINE) -> T:
         """Waits until `condition()` is true, at most `seconds` times the patience; returns its value.

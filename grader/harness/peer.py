@@ -314,8 +314,7 @@ class Peer:
         return met
 
     def _time(self, seconds: float | None) -> float:
-        slowness = max((p.slowness for p in self.lab.programs), default=1.0)
-        return (seconds or DEADLINE) * slowness
+        return (seconds or DEADLINE) * self.lab.slowness()
 
     def _surplus(self, extra: bytes) -> str:
         who, due = self.other.capitalize(), self._due

@@ -81,7 +81,9 @@ def test_who_fills_a_connection_slowly_comes_to_rest_and_who_never_waits_does_no
     lab = Lab(1, Build(KIT / "solutions", tmp_path / "build"), patience=0.1, logs=str(tmp_path))  # 0.4 s for each step
     with _on_one_processor(text) as (pid,):
         begun = time.monotonic()
-        backlog = Backlog(lab, SimpleNamespace(unread_here=lambda: 0, backlog=lambda: min(1 + int((time.monotonic() - begun) / 0.1), 10)))
+        peer = SimpleNamespace(unread_here=lambda: 0, backlog=lambda: min(1 + int((time.monotonic() - begun) / 0.1), 10),
+                               connected_there=lambda: True)
+        backlog = Backlog(lab, peer)
         assert backlog.comes_to_rest(SimpleNamespace(pid=pid)) == rests
         assert backlog.size == 10
     lab.close()
@@ -97,6 +99,13 @@ def test_a_pause_that_a_busy_machine_has_made_longer_is_not_judged(tmp_path: Pat
     lab = Lab(4, Build(KIT / "solutions", tmp_path / "build"), logs=str(tmp_path))
     assert stuck_receiver._sender_falls_silent(lab) == judged
     lab.close()
+
+
+def test_what_was_never_judged_is_no_pass() -> None:
+    attempts: list[int] = []
+    with pytest.raises(RuntimeError, match="too busy"):
+        stuck_receiver.until_judged(lambda: bool(attempts.append(1)))
+    assert len(attempts) == 3
 
 
 def _begun(pid: int, text: str) -> bool:

@@ -13,9 +13,8 @@ from grader.harness.program import Program
 class Backlog:
     """What waits for a peer: since when has it taken nothing, and since when is there no room?
 
-    It takes something when the server's kernel has room for more. Bytes that only move from that kernel to the peer's own,
-    as they do at times when the sender asks whether a closed window is still closed (RFC 9293, 3.8.6.1), are none: no server
-    sees that.
+    It takes something when the server's kernel has room for more. Bytes that only move from that kernel to the peer's own
+    are none: no server sees that. When the connection has ended, the clocks go on from what was last seen before.
     """
 
     def __init__(self, lab: Lab, peer: Peer) -> None:
@@ -27,6 +26,8 @@ class Backlog:
     def look(self) -> None:
         """Starts the clocks anew if the server's kernel had room for more, or what it holds has moved."""
         now, taken, size = time.monotonic(), self.peer.unread_here(), self.peer.backlog()
+        if not self.peer.connected_there():  # asked last: what was read before may be of a connection that was just ending
+            return
         if (taken, size) != (self.taken, self.size):
             self.moved_at = self.lab.charged
         if taken + size != self.taken + self.size:

@@ -90,7 +90,7 @@ def _leaves_while_stuck(lab: Lab, server: Program) -> bool:
     carol = enter(lab, server, "carol")[0]
     jam = Jam(lab, server)
     jam.until_stuck()
-    if not jam.bob.connected_there():
+    if not jam.still_stuck():
         return False
     jam.alice.reset()
     asker = lab.connect(server, "the next alice")
