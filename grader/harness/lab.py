@@ -272,19 +272,17 @@ class Lab:
         does not get to run either, and that is not its fault.
         """
         wait = Wait(self.programs, seconds * self.patience)
-        pause, last = 0.0, time.monotonic()
-        while True:
-            over = wait.over()  # asked first: what a late program does just before this still counts
+        pause, last, over = 0.001, time.monotonic(), False
+        while not (value := condition()) and not over:
+            over = wait.over()  # asked before the last look: what a late program does just now still counts
             busy = self.pump(0.0 if over else pause)
-            value = condition()
-            self.timed_out = not value and over
-            if value or over:
-                return value
-            pause = 0.001 if busy else min(max(pause, 0.001) * 1.5, LONGEST_TURN / 2)
+            pause = 0.001 if busy else min(pause * 1.5, LONGEST_TURN / 2)
             now = time.monotonic()
             turn, last = min(now - last, LONGEST_TURN), now
             self.charged += turn
             wait.spend(turn)
+        self.timed_out = not value
+        return value
 
     def pump(self, seconds: float = 0.0) -> bool:
         """Reads what has arrived anywhere, waiting for it at most `seconds`; true if there was any."""
