@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import shlex
 import shutil
 import sys
 import tempfile
 from pathlib import Path
+from typing import NoReturn
 
 from rich.console import Console
 
@@ -16,7 +18,7 @@ from . import texts
 from .execution import Choice
 from .harness.build import KIT, STAGES
 from .report import terminal
-from .session import run, selftest, unknown
+from .session import run, selftest, unknown, unknown_words
 from .submission import BadSubmission, stage
 
 
@@ -25,7 +27,7 @@ MOST_TIMES = 100
 
 def main() -> int:
     """Runs the command; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="relaylab")
+    parser = _Parser(prog="relaylab")
     commands = parser.add_subparsers(dest="command", required=True)
     command = commands.add_parser("check", help="judge the work in this tree")
     _choice_options(command)
@@ -55,6 +57,13 @@ def main() -> int:
     options = parser.parse_args()
     return {"check": _check, "grade": _grade, "hint": _hint, "debug": _debug, "texts": _texts, "selftest": _selftest,
             "matrix": _matrix, "soak": _soak, "demo": _demo, "break": _break}[options.command](options)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong with make's variables in one line; the options themselves are nobody's business."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"relaylab: {re.sub(r'^argument --[^:]*: ', '', message)}\n")
 
 
 def _choice_options(command: argparse.ArgumentParser) -> None:
@@ -126,8 +135,8 @@ def _nothing_named(options: argparse.Namespace, record: dict, console: Console) 
     """Says so if ONLY= names no check."""
     nothing = bool(options.only) and not any(c["named"] for c in record["checks"])
     if nothing:
-        console.print(unknown(options.only) if options.only.startswith("stage") and " " not in options.only else
-                      f'No check has all the words "{options.only}". handouts/checks.md lists them all.', soft_wrap=True)
+        console.print(unknown(options.only) if options.only.startswith("stage") and " " not in options.only else unknown_words(options.only),
+                      soft_wrap=True)
     return nothing
 
 

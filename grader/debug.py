@@ -50,8 +50,8 @@ def start(id: str, source: Path, base: Path | None = None) -> int:
         print(verdict[0])
         return 1
     without = f"It runs without {lab.without}, so that gdb can see it.\n" if lab.without else ""
-    print(f"{spec.title}\nThe {role} halts before main(); the check waits at the other end, as long as you like.\n{without}"
-          f"In gdb: break {role}.c:40, continue, next, print len, backtrace; quit ends it all.\n", flush=True)
+    print(f"{spec.title}\nThe {role} halts where main() begins; the check waits at the other end, as long as you like.\n{without}"
+          f"In gdb: break {role}.c:LINE, continue, next, print VARIABLE, backtrace; quit ends it all.\n", flush=True)
     previous = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C belongs to gdb
     try:
         subprocess.run(_gdb(program.pid, out), check=False)

@@ -41,9 +41,14 @@ class Choice:
 
     def of(self, specs: list[Spec]) -> set[str]:
         """The ids of what was asked for, and of what that needs."""
-        chosen = [spec for spec in specs if self._takes(spec)]
-        needed = {spec.needs for spec in chosen}
-        return {spec.id for spec in chosen} | {spec.id for spec in specs if spec.id in needed}
+        needs = {spec.id: spec.needs for spec in specs}
+        ids: set[str] = set()
+        for spec in filter(self._takes, specs):
+            id = spec.id
+            while id in needs and id not in ids:
+                ids.add(id)
+                id = needs[id]
+        return ids
 
     def _takes(self, spec: Spec) -> bool:
         if self.stage and spec.stage != self.stage:
@@ -54,8 +59,12 @@ class Choice:
         """True if `only` is the id of this check, or has only words that name it."""
         if re.fullmatch(r"stage\d\.(server|client)\.\w+", self.only):
             return spec.id == self.only
-        text = f"{spec.id} {spec.title} {spec.todo}".lower().replace("_", " ")
-        return all(word in text for word in self.only.lower().replace("_", " ").split())
+        return all(word in words_of(spec) for word in self.only.lower().replace("_", " ").split())
+
+
+def words_of(spec: Spec) -> str:
+    """The words by which a check may be named."""
+    return f"{spec.id} {spec.title} {spec.todo}".lower().replace("_", " ")
 
 
 def _spec(item: pytest.Item) -> Spec:
@@ -94,7 +103,8 @@ class Run:
         self.record.add([_spec(item) for item in self.items.values()], self.rerun, self.choice.names)
         pool = ThreadPoolExecutor(WORKERS)
         # What others need goes first, then what takes long.
-        order = sorted(self.items, key=lambda id: (not id.endswith(".basic"), self._spec(id).tool, not self._spec(id).slow))
+        needed = {self._spec(id).needs for id in self.items}
+        order = sorted(self.items, key=lambda id: (not id.endswith(".basic"), id not in needed, self._spec(id).tool, not self._spec(id).slow))
         for id in order:
             self.futures[id] = pool.submit(self._execute, id)
         yield
@@ -172,9 +182,10 @@ class Run:
         if traced.verdict == "failed" and traced.kind not in NOT_THERE:
             return traced
         again = self._judge(spec)
-        if again.verdict == "passed":
-            return replace(first, verdict="unstable", cause=f"It failed once and passed when repeated. The first time: {first.cause}")
-        return first
+        if again.verdict not in ("passed", "grader error"):
+            return first
+        then = "passed when repeated" if again.verdict == "passed" else "could not be judged when repeated"
+        return replace(first, verdict="unstable", cause=f"It failed once and {then}. The first time: {first.cause}")
 
     def _missing_need(self, spec: Spec) -> str:
         need = self.futures.get(spec.needs)

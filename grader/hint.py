@@ -42,9 +42,9 @@ def show_next(id: str, memory: Path, record: Path) -> int:
 
 
 def _last_failure(spec: Spec, record: Path) -> tuple[str, str, list[str]]:
-    """The cause for which the check failed in the last run, its kind, and the hints that fit it; else "", "" and the check's own."""
+    """Why the check did not pass in the last run, the kind of that, and the hints that fit it; else "", "" and the check's own."""
     for check in _read(record).get("checks", []):
-        if check["id"] == spec.id and check["verdict"] == "failed":
+        if check["id"] == spec.id and check["verdict"] in ("failed", "unstable", "not reached"):
             return check["cause"], check.get("kind", "") if check["hints"] != list(spec.hints) else "", check["hints"]
     return "", "", list(spec.hints)
 

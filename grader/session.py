@@ -18,7 +18,7 @@ from .advice import advice
 from .check import Spec
 from .compilers import compiler_warnings
 from .diagnosis import likely_mistake
-from .execution import Choice, Run
+from .execution import Choice, Run, words_of
 from .harness.build import KIT, STAGES
 from .harness.lab import Lab
 from .report.drawing import draw
@@ -51,6 +51,15 @@ def unknown(id: str) -> str:
     near = [other for other in ids if other.startswith(id)][:3] or get_close_matches(id, ids, 3, 0.5)
     meant = f" Do you mean {' or '.join(near)}?" if near else ""
     return f'There is no check "{id}".{meant} handouts/checks.md lists them all.'
+
+
+def unknown_words(only: str) -> str:
+    """What to say about words that name no check together."""
+    known = {word for spec in all_specs() for word in words_of(spec).split()}
+    meant = " ".join(word if any(word in other for other in known) else (get_close_matches(word, known, 1) or [word])[0]
+                     for word in only.lower().replace("_", " ").split())
+    question = f' Do you mean "{meant}"?' if any(Choice(only=meant).names(spec) for spec in all_specs()) else ""
+    return f'No check has all the words "{only}".{question} handouts/checks.md lists them all.'
 
 
 @cache

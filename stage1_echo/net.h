@@ -59,8 +59,9 @@ int net_accept(int listener);
 /*
  * Connects to a server. Never fails because of a signal.
  * Returns the connected descriptor, or -1 with errno set and *failed naming
- * the call: "inet_pton", "socket", "setsockopt" or "connect". Nothing stays
- * open after a failure. Borrows host; *failed is a string constant.
+ * the call: "inet_pton", "socket", "connect", or "setsockopt" for who sets an
+ * option of the socket. Nothing stays open after a failure. Borrows host;
+ * *failed is a string constant.
  */
 int net_connect(const char *host, int port, const char **failed);
 

@@ -19,7 +19,7 @@ _SOCK_DIAG_BY_FAMILY = 20
 _NLM_F_REQUEST = 1
 _NLMSG_ERROR = 2
 _INFO = 2  # the attribute INET_DIAG_INFO (linux/inet_diag.h), which holds a struct tcp_info
-_BYTES_RECEIVED = 128  # offset of tcpi_bytes_received in it
+_BYTES_ACKED, _BYTES_RECEIVED = 120, 128  # offsets of tcpi_bytes_acked and tcpi_bytes_received in it
 _HEADERS = 16 + 72  # struct nlmsghdr and struct inet_diag_msg
 _NO_COOKIE = b"\xff" * 8
 _ENDED = {"Z", "X", ""}  # states of a thread that has ended (proc(5)), or is gone
@@ -29,14 +29,15 @@ _ENDED = {"Z", "X", ""}  # states of a thread that has ended (proc(5)), or is go
 class SocketState:
     """One TCP socket as the kernel sees it; all sizes are in bytes.
 
-    `received` counts what has arrived since the beginning, read or not (linux/tcp.h, tcp_info);
-    it is 0 for a socket that listens.
+    `acknowledged` and `received` count what the other side has acknowledged, and what has arrived, read or not, since the
+    beginning (linux/tcp.h, tcp_info); they are 0 for a socket that listens. `unsent` includes what is not acknowledged yet.
     """
 
     state: int
     unread: int
     unsent: int
     inode: int
+    acknowledged: int
     received: int
 
     @property
@@ -62,17 +63,18 @@ def tcp_socket(local: tuple[str, int], remote: tuple[str, int] | None) -> Socket
     if remote and state == LISTEN:
         return None  # of a connection that is gone the kernel shows the listener (inet_diag_find_one_icsk() in net/ipv4/inet_diag.c)
     unread, unsent, _uid, inode = struct.unpack_from("=IIII", answer, 16 + 4 + 48 + 4)
-    return SocketState(state, unread, unsent, inode, _bytes_received(answer))
+    return SocketState(state, unread, unsent, inode, *_counters(answer))
 
 
-def _bytes_received(answer: bytes) -> int:
+def _counters(answer: bytes) -> tuple[int, int]:
+    """How many bytes were acknowledged, and how many have arrived."""
     at = _HEADERS
     while at + 4 <= len(answer):
         length, kind = struct.unpack_from("=HH", answer, at)
         if kind == _INFO and length >= 4 + _BYTES_RECEIVED + 8:
-            return struct.unpack_from("=Q", answer, at + 4 + _BYTES_RECEIVED)[0]
+            return struct.unpack_from("=Q", answer, at + 4 + _BYTES_ACKED)[0], struct.unpack_from("=Q", answer, at + 4 + _BYTES_RECEIVED)[0]
         at += max(4, (length + 3) & ~3)
-    return 0
+    return 0, 0
 
 
 def _living(pid: int) -> str:

@@ -138,6 +138,8 @@ class Lab:
         if options.get("tool") or variant in SLOW_VARIANTS:
             self._take_processor()
         path = self.build.program(self.stage, role, variant, wrapped=faults is not None)
+        if not self.events:
+            self.started = time.monotonic()  # whoever reads what happened does not mind how long the compiler took
         if faults is not None:
             options["instrument"] = Instrument(self._scratch_path("calls"), list(faults))
         if role == self.held and all(program.role != role for program in self.programs):
@@ -227,10 +229,11 @@ class Lab:
         found: list[tuple[socket.socket, tuple[str, int]]] = []
 
         def arrived() -> bool:
+            ended = bool(self.programs) and not self.programs[-1].alive()  # asked first: it may have connected before
             try:
                 found.append(listener.accept())
             except BlockingIOError:
-                return bool(self.programs) and not self.programs[-1].alive()
+                return ended
             return True
 
         self.until(arrived, seconds * self.slowness())
@@ -272,14 +275,15 @@ class Lab:
         does not get to run either, and that is not its fault.
         """
         wait = Wait(self.programs, seconds * self.patience)
-        pause, last, over = 0.001, time.monotonic(), False
+        pause, last, charged, over = 0.001, time.monotonic(), self.charged, False
         while not (value := condition()) and not over:
             over = wait.over()  # asked before the last look: what a late program does just now still counts
             busy = self.pump(0.0 if over else pause)
             pause = 0.001 if busy else min(pause * 1.5, LONGEST_TURN / 2)
             now = time.monotonic()
-            turn, last = min(now - last, LONGEST_TURN), now
-            self.charged += turn
+            turn = max(min(now - last, LONGEST_TURN), self.charged - charged)  # a wait inside of the condition has charged already
+            charged = self.charged = charged + turn
+            last = now
             wait.spend(turn)
         self.timed_out = not value
         return value

@@ -115,7 +115,7 @@ def _is_harmless(error: xml.Element) -> bool:
 _ASAN_KINDS = {
     "stack-buffer-overflow": "goes past the end of an array",
     "heap-buffer-overflow": "goes past the end of memory from malloc()",
-    "global-buffer-overflow": "goes past the end of a global array",
+    "global-buffer-overflow": "goes past the end of a global array or of a text in quotes",
     "stack-buffer-underflow": "goes before the beginning of an array",
     "dynamic-stack-buffer-overflow": "goes past the end of an array",
     "heap-use-after-free": "uses memory after it was freed",

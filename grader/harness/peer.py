@@ -165,10 +165,10 @@ class Peer:
         theirs = kernel.tcp_socket(self._remote, self._local)
         return theirs is not None and theirs.inode == 0 and not theirs.left
 
-    def connected_there(self) -> bool:
-        """True while neither side has ended this connection."""
+    def connection_there(self) -> kernel.SocketState | None:
+        """The program's socket, while neither side has ended this connection; None afterwards."""
         theirs = kernel.tcp_socket(self._remote, self._local)
-        return theirs is not None and theirs.state == kernel.ESTABLISHED
+        return theirs if theirs and theirs.state == kernel.ESTABLISHED else None
 
     def unread_here(self) -> int:
         """Bytes that wait for this peer in the kernel, because it does not read."""

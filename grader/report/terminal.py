@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 
 from rich.console import Console
 from rich.text import Text
@@ -93,13 +92,21 @@ def _others(bad: list[dict], console: Console) -> None:
 
 
 def _not_reached(record: dict, console: Console) -> None:
-    reasons = Counter(c["cause"].removeprefix("Not reached: ") for c in record["checks"] if c["verdict"] == "not reached")
-    if reasons:
-        console.print(f"\n{reasons.total()} not reached:", style="bold")
-    for reason, number in reasons.most_common(SHOWN_REASONS):
-        _line(f"{INDENT}{number:>3}  {reason}", console)
-    if len(reasons) > SHOWN_REASONS:
-        _line(f"{INDENT}     and {reasons.total() - sum(n for _, n in reasons.most_common(SHOWN_REASONS))} for other reasons", console)
+    """Prints why checks could not be made: how many for each reason, or, if it is only one, which."""
+    reasons: dict[str, list[str]] = {}
+    for check in record["checks"]:
+        if check["verdict"] == "not reached":
+            reasons.setdefault(check["cause"].removeprefix("Not reached: "), []).append(check["id"])
+    if not reasons:
+        return
+    console.print(f"\n{sum(map(len, reasons.values()))} not reached:", style="bold")
+    ordered = sorted(reasons.items(), key=lambda reason: -len(reason[1]))
+    for reason, ids in ordered[:SHOWN_REASONS]:
+        which = ids[0] if len(ids) == 1 else f"{len(ids)} checks"
+        for _style, line in _wrapped("cause", printable(f"{which}: {reason}"), min(console.width, WIDTH), 3):
+            console.print(line, soft_wrap=True)
+    if rest := ordered[SHOWN_REASONS:]:
+        _line(f"{INDENT}and {count(sum(len(ids) for _, ids in rest), 'check')} for other reasons", console)
 
 
 def _stage_line(stage: int, title: str, checks: list[dict], console: Console) -> None:

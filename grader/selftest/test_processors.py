@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -18,7 +19,8 @@ from grader.checks.stage4 import test_stuck_receiver as stuck_receiver
 from grader.harness import kernel
 from grader.harness.build import KIT, Build
 from grader.harness.deadline import SLOW
-from grader.harness.lab import Lab
+from grader.harness.lab import Failed, Lab
+from grader.selftest.corpus import apply, mutants
 
 SPINS = "while True: pass"
 SLEEPS = "import time\nwhile True: time.sleep(60)"
@@ -81,11 +83,58 @@ def test_who_fills_a_connection_slowly_comes_to_rest_and_who_never_waits_does_no
     lab = Lab(1, Build(KIT / "solutions", tmp_path / "build"), patience=0.1, logs=str(tmp_path))  # 0.4 s for each step
     with _on_one_processor(text) as (pid,):
         begun = time.monotonic()
-        peer = SimpleNamespace(unread_here=lambda: 0, backlog=lambda: min(1 + int((time.monotonic() - begun) / 0.1), 10),
-                               connected_there=lambda: True)
+        peer = SimpleNamespace(unread_here=lambda: 0, connection_there=lambda: SimpleNamespace(
+            acknowledged=0, unsent=min(1 + int((time.monotonic() - begun) / 0.1), 10)))
         backlog = Backlog(lab, peer)
         assert backlog.comes_to_rest(SimpleNamespace(pid=pid)) == rests
         assert backlog.size == 10
+    lab.close()
+
+
+def test_a_wait_inside_of_a_condition_is_counted_once(tmp_path: Path) -> None:
+    lab = Lab(1, Build(KIT / "solutions", tmp_path / "build"), logs=str(tmp_path))
+    begun, inner = time.monotonic(), []
+    assert not lab.until(lambda: inner.append(lab.until(lambda: False, 0.4)), 1.0)
+    assert len(inner) <= 5 and 1.0 <= lab.charged <= time.monotonic() - begun  # the third ends too late, and one more is asked twice
+    lab.close()
+
+
+def test_the_clocks_of_a_backlog_stop_with_the_connection(tmp_path: Path) -> None:
+    lab = Lab(1, Build(KIT / "solutions", tmp_path / "build"), logs=str(tmp_path))
+    full = SimpleNamespace(acknowledged=5, unsent=10)
+    seen = [full, full, None]
+    backlog = Backlog(lab, SimpleNamespace(unread_here=lambda: 0, connection_there=lambda: seen.pop(0)))
+    assert not backlog.ended() and backlog.ended()
+    still, full_for = backlog.still_for(), backlog.full_for()
+    lab.let_pass(0.05)
+    lab.charged += 1
+    assert (backlog.still_for(), backlog.full_for()) == (still, full_for) and still < 0.05 and backlog.total() == 0
+    lab.close()
+
+
+def test_on_a_slow_machine_too_bob_is_there_when_the_others_have_waited_in_vain(tmp_path: Path) -> None:
+    mutant = next(m for m in mutants() if m.id == "lock_while_sending")
+    lab = Lab(4, Build(apply(mutant, tmp_path / mutant.id), tmp_path / "build", KIT / "solutions"), patience=3.0, logs=str(tmp_path))
+    with pytest.raises(Failed, match="another client got no answer to WHO"):
+        stuck_receiver._others_go_on(lab, lab.server())
+    lab.close()
+
+
+def test_who_connects_and_ends_between_two_looks_has_connected(tmp_path: Path) -> None:
+    lab = Lab(1, Build(KIT / "solutions", tmp_path / "build"), logs=str(tmp_path))
+    listener = lab.listen()
+    clients: list[socket.socket] = []
+
+    def accept() -> tuple[socket.socket, tuple[str, int]]:
+        if not clients:
+            clients.append(socket.create_connection(listener.getsockname()))
+            raise BlockingIOError
+        return listener.accept()
+
+    lab.programs = [SimpleNamespace(alive=lambda: not clients, slowness=1.0, role="client", peers=[])]
+    assert not lab.accept(SimpleNamespace(accept=accept)).closed()
+    lab.programs = []
+    clients[0].close()
     lab.close()
 
 

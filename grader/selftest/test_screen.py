@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import json
 import math
 import os
 import shutil
@@ -21,7 +22,7 @@ from grader.harness.build import KIT, Build
 from grader.harness.lab import Lab
 from grader.harness.wire import compare
 from grader.report.terminal import HEIGHT, WIDTH, event_lines, screen, summary
-from grader.session import all_specs
+from grader.session import all_specs, unknown_words
 
 
 def _event(seconds: float, who: str, to: str, data: bytes, thread: int = 0) -> dict:
@@ -128,6 +129,10 @@ def test_one_more_hint_is_shown_each_time(tmp_path: Path, capsys: pytest.Capture
         assert hint.show_next(spec.id, tmp_path / "hints.json", tmp_path / "record.json") == 0
         text = " ".join(capsys.readouterr().out.split())
         assert all((h in text) == (n < shown) for n, h in enumerate(spec.hints)), text
+    (tmp_path / "record.json").write_text(json.dumps({"checks": [
+        {"id": spec.id, "verdict": "not reached", "cause": "Not reached: it needs another check.", "hints": list(spec.hints)}]}))
+    assert hint.show_next(spec.id, tmp_path / "hints.json", tmp_path / "record.json") == 0
+    assert "last run Not reached: it needs another check." in " ".join(capsys.readouterr().out.split())
     assert hint.show_next("stage2.server.cutdone", tmp_path / "hints.json", tmp_path / "record.json") == 2
     assert "Do you mean stage2.server.cut_done" in capsys.readouterr().out
 
@@ -173,3 +178,22 @@ def test_a_check_that_does_not_exist_is_said_to_be_unknown(capsys: pytest.Captur
     assert "There is no check" in capsys.readouterr().out
     assert debug.start("", KIT) == 2
     assert "CHECK=" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("only", "meant"), [("stage1 usge", "stage1 usage"), ("Servr_Basic", "server basic"), ("stage1 qqqqqqq", ""), ("stage1 stuck receiver", "")])
+def test_words_that_name_no_check_are_put_right_where_that_is_clear(only: str, meant: str) -> None:
+    said = unknown_words(only)
+    assert said.startswith(f'No check has all the words "{only}".') and (f'Do you mean "{meant}"?' in said if meant else "mean" not in said), said
+
+
+def test_a_check_that_was_not_reached_is_named_with_its_whole_reason() -> None:
+    def check(id: str, cause: str) -> dict:
+        return {"id": id, "stage": 2, "verdict": "not reached", "cause": f"Not reached: {cause}", "points": 0, "max_points": 1}
+
+    reason = "the conversation already goes wrong without the tool. Your server sent nothing to client 3 instead of the message \"\"."
+    record = {"checks": [check("stage2.server.memory", reason), *(check(f"stage2.server.{n}", "it needs another.") for n in ("a", "b"))]}
+    console = Console(width=80, record=True, file=io.StringIO())
+    summary(record, console)
+    lines = console.export_text().splitlines()
+    assert all(len(line) <= 80 for line in lines), lines
+    assert "3 not reached: 2 checks: it needs another. stage2.server.memory: " + reason in " ".join(" ".join(lines).split())

@@ -192,9 +192,10 @@ def _outcome(verdict: str, kind: str = "", cause: str = "") -> Outcome:
 @pytest.mark.parametrize(("judged", "verdict", "cause"), [
     ([("failed", "traced")], "failed", "traced"),
     ([("passed", ""), ("passed", "")], "unstable", "It failed once and passed when repeated. The first time: first"),
+    ([("grader error", ""), ("grader error", "")], "unstable", "It failed once and could not be judged when repeated. The first time: first"),
     ([("passed", ""), ("failed", "again")], "failed", "first"),
     ([("not reached", ""), ("failed", "again")], "failed", "first"),
-], ids=["fails_again", "was_luck", "fails_only_as_it_is_built_for_students", "a_fault_was_not_met"])
+], ids=["fails_again", "was_luck", "was_never_judged_again", "fails_only_as_it_is_built_for_students", "a_fault_was_not_met"])
 def test_only_the_program_that_failed_can_show_that_it_was_luck(judged: list, verdict: str, cause: str, monkeypatch: pytest.MonkeyPatch) -> None:
     outcomes = iter(_outcome(verdict, cause=cause) for verdict, cause in judged)
     plan = object.__new__(Run)

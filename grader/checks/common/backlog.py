@@ -13,40 +13,52 @@ from grader.harness.program import Program
 class Backlog:
     """What waits for a peer: since when has it taken nothing, and since when is there no room?
 
-    It takes something when the server's kernel has room for more. Bytes that only move from that kernel to the peer's own
-    are none: no server sees that. When the connection has ended, the clocks go on from what was last seen before.
+    It takes something when the kernel on the program's side takes more from the program. Bytes that only move from that
+    kernel to the peer's own are none: no program sees that. When the connection ends, so do the clocks.
     """
 
     def __init__(self, lab: Lab, peer: Peer) -> None:
         self.lab, self.peer = lab, peer
-        self.taken = self.size = -1
+        self.size = self.written = self.unread = 0
         self.looked_at = self.taken_at = time.monotonic()
         self.full_at = self.moved_at = lab.charged
+        self.ended_at: tuple[float, float] | None = None  # as taken_at and full_at
+        self.look()
+        self.written_before = self.written
 
     def look(self) -> None:
-        """Starts the clocks anew if the server's kernel had room for more, or what it holds has moved."""
-        now, taken, size = time.monotonic(), self.peer.unread_here(), self.peer.backlog()
-        if not self.peer.connected_there():  # asked last: what was read before may be of a connection that was just ending
+        """Starts the clocks anew if the program's kernel took more, or what it holds has moved."""
+        if self.ended_at:
             return
-        if (taken, size) != (self.taken, self.size):
+        now, unread, there = time.monotonic(), self.peer.unread_here(), self.peer.connection_there()
+        if there is None:
+            self.ended_at = now, self.lab.charged
+            return
+        written = there.acknowledged + there.unsent
+        if (written, there.unsent, unread) != (self.written, self.size, self.unread):
             self.moved_at = self.lab.charged
-        if taken + size != self.taken + self.size:
+        if written != self.written:
             self.taken_at = self.looked_at  # at some time since
-        if size != self.size:
+        if there.unsent != self.size:
             self.full_at = self.lab.charged
-        if size == 0:
+        if there.unsent == 0:
             self.taken_at, self.full_at = now, self.lab.charged
-        self.taken, self.size, self.looked_at = taken, size, now
+        self.written, self.size, self.unread, self.looked_at = written, there.unsent, unread, now
+
+    def ended(self) -> bool:
+        """True once either side has ended the connection."""
+        self.look()
+        return self.ended_at is not None
 
     def total(self) -> int:
-        """Bytes on the way to the peer."""
+        """Bytes that the program's kernel has taken for the peer since the backlog is watched."""
         self.look()
-        return self.taken + self.size
+        return self.written - self.written_before
 
     def still_for(self) -> float:
         """Seconds for which the peer has taken nothing: before 3 of them nobody may drop it."""
         self.look()
-        return time.monotonic() - self.taken_at
+        return (self.ended_at[0] if self.ended_at else time.monotonic()) - self.taken_at
 
     def unmoved_for(self) -> float:
         """Seconds, of those that count against deadlines, for which nothing has moved, whether there is room or not."""
@@ -56,7 +68,7 @@ class Backlog:
     def full_for(self) -> float:
         """Seconds, of those that count against deadlines, for which a message has found no room."""
         self.look()
-        return self.lab.charged - self.full_at
+        return (self.ended_at[1] if self.ended_at else self.lab.charged) - self.full_at
 
     def comes_to_rest(self, program: Program) -> bool:
         """Waits until nothing moves and the program sleeps; false if it goes on, and still nothing moves.

@@ -11,7 +11,7 @@ def basic_hints(first: str, by_hand: str) -> tuple[str, ...]:
     """The three hints of a basic check: the steps of the program, the way to try it by hand, the results of the calls."""
     return (
         first,
-        f"Try it by hand, as the handout shows: {by_hand}.",
+        f"Try it by hand: {by_hand}.",
         "Does each call succeed? Print its result and strerror(errno) where it fails.",
     )
 

@@ -23,6 +23,9 @@ LINES = (b"hello", b"", b"I am DONE", b"back\\slash", b"long " * 60)
 def _serve(lab: Lab, *faults: Fault) -> None:
     server = lab.server(faults=faults)
     peer = converse(lab, server)
+    if lab.stage < 4:
+        peer.send_message(b"one", b"two", b"three")
+        peer.expect(encode(b"one") + encode(b"two") + encode(b"three"))
     lab.require_met(server, *(f for f in faults if f.family != "poll"))
     end_conversation(peer)
 

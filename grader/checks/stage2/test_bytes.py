@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from grader.check import check
 from grader.checks.stage2.bench import echo, echo_together, text
-from grader.harness.failures import CRASH, UNPRINTED
+from grader.harness.failures import CRASH, SURPLUS, UNPRINTED
 from grader.harness.lab import Lab
 
 
@@ -56,7 +56,7 @@ def test_percent_signs_in_a_body_are_printed_as_they_are(lab: Lab) -> None:
         server.expect_line(b"received: " + body)
 
 
-@check("server.long_then_short", points={2: 0.5}, todo="2.3", hints=(
+@check("server.long_then_short", points={2: 0.5}, todo="2.3", about=(SURPLUS,), hints=(
     "After a long message a short one comes. What is still in your buffer behind it?",
     "Which counters must be set back when a message has been answered?",
     "A body ends at its length; what stands behind it in the array is from the past."))

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from grader.check import check
+from grader.checks.common.workload import send_too_long
 from grader.checks.stage2.bench import echo, text, waits
 from grader.harness.failures import ENDED, NOT_CLOSED, SURPLUS
 from grader.harness.lab import Lab
 from grader.harness.wire import encode
+
+NEXT_SECONDS = 10  # in which the next client is served, at the latest: the contract allows as much for those who wait
 
 
 @check("server.quit", points={2: 0.25}, todo="2.6", hints=(
@@ -27,7 +30,7 @@ def test_QUIT_is_answered_with_BYE_and_a_close(lab: Lab) -> None:
     peer.expect_end()
 
 
-@check("server.quit_next_client", points={2: 0.5}, todo="2.6", about=(ENDED,), hints=(
+@check("server.quit_next_client", points={2: 0.25}, todo="2.6", about=(ENDED,), hints=(
     "After one client has said QUIT, the next one is already waiting.",
     "QUIT ends one conversation, not the server: to which loop does it return?",
     "Close the connection of the one who left, then go back to accept()."))
@@ -49,6 +52,34 @@ def test_the_next_client_is_served_after_a_QUIT(lab: Lab) -> None:
         peer.send_message(b"QUIT")
         peer.expect(encode(b"BYE"))
         peer.expect_end()
+        peer.close()
+
+
+@check("server.who_stays", points={2: 0.25}, todo="2.5", hints=(
+    "The server has said its last word, and the client does not close. For how long may the others wait?",
+    "Before you close you read what still comes. What ends that loop if the client just stays?",
+    "One time limit for all of it, computed once, before the loop: frame_drain() looks at the clock before each recv().",
+))
+def test_a_client_that_stays_after_the_end_keeps_nobody_waiting(lab: Lab) -> None:
+    """After its last word the server closes, whether the other side does or not: the next client waits.
+
+    Two clients keep their connection, and are silent, when they have read the server's last word: one has said QUIT, one
+    has sent a body of 4097 bytes. Each time the next client must get its message back within 10 seconds.
+    """
+    server = lab.server()
+    for end in ("BYE", "ERR too long"):
+        peer = lab.connect(server, "the client that stays")
+        if end == "BYE":
+            peer.send_message(b"QUIT")
+            peer.expect_message(b"BYE")
+            peer.expect_end()
+        else:
+            send_too_long(lab, server, peer, text(4097), stay=True)
+        following = lab.connect(server, "the next client")
+        following.send_message(b"hello")
+        following.expect_message(b"hello", seconds=NEXT_SECONDS, cause=f'A client had got "{end}" and stayed connected. Then the next client '
+                                 f"got no answer in {NEXT_SECONDS} seconds.")
+        following.close()
         peer.close()
 
 
@@ -158,7 +189,7 @@ def test_no_state_of_one_client_is_left_for_the_next(lab: Lab) -> None:
         second.close()
 
 
-@check("server.slow_reader", points={2: 0.25}, todo="2.1", hints=(
+@check("server.slow_reader", points={2: 0.25}, todo="2.1", needs="server.two_in_one", hints=(
     "The client does not read for a while, and the kernel's buffers become full.",
     "send() then waits, or takes only a part. What do you do with the rest?",
     "Count what was taken and send what is left, until nothing is left."))
