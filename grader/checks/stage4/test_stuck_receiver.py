@@ -76,9 +76,7 @@ class Jam:
 
         Fails the check if he was dropped too early.
         """
-        gone, still = self.backlog.ended(), self.backlog.still_for()
-        self.lab.require(not gone or still > EARLIEST, _too_early(still))
-        return not gone and not self._all_on_the_way()
+        return _is_there(self.lab, self.backlog) and not self._all_on_the_way()
 
     def _write(self, count: int) -> None:
         self.alice.send_message(*[b"TO bob " + TEXT] * count)
@@ -97,6 +95,13 @@ class Jam:
         unmoved = min(self.backlog.unmoved_for(), self.lab.charged - self._replied_at)
         long = 0.3 if kernel.asleep(self.server.pid) else 1  # who tries again and again never sleeps
         return unmoved > long and not self._all_on_the_way()
+
+
+def _is_there(lab: Lab, backlog: Backlog) -> bool:
+    """True while bob's connection lasts. Fails the check if it was ended too early."""
+    gone, still = backlog.ended(), backlog.still_for()
+    lab.require(not gone or still > EARLIEST, _too_early(still))
+    return not gone
 
 
 def _too_early(seconds: float) -> str:
@@ -201,9 +206,10 @@ def test_a_pause_of_less_than_2_seconds_loses_nothing(lab: Lab) -> None:
     until_judged(lambda: _sender_falls_silent(lab), lambda: _sender_goes_on(lab))
 
 
-def _reads_on_in_time(bob: Peer, backlog: Backlog) -> bool:
+def _reads_on_in_time(lab: Lab, bob: Peer, backlog: Backlog) -> bool:
     """Ends bob's pause; false if it was so long that he may have been dropped: the contract promises nothing then."""
-    backlog.look()
+    if not _is_there(lab, backlog):
+        return False
     paused_at = backlog.taken_at
     # Linux reports room only when a third of the server's buffer is free (sk_stream_is_writeable() in include/net/sock.h):
     # a bob who reads little by little would seem to take nothing for longer than he paused.
@@ -222,8 +228,8 @@ def _sender_goes_on(lab: Lab) -> bool:
     alice.keep_sending(encode(b"TO bob " + TEXT) * count)
     bob.until_sent_to("alice wrote to bob, and nothing was sent to him.")
     backlog = Backlog(lab, bob)
-    lab.until(lambda: backlog.still_for() > 1.5, 20)
-    if not _reads_on_in_time(bob, backlog):
+    lab.until(lambda: backlog.ended() or backlog.still_for() > 1.5, 20)
+    if not _reads_on_in_time(lab, bob, backlog):
         return False
     bob.expect_message(*[b"FROM alice " + TEXT] * count, seconds=10)
     alice.expect_message(*[b"OK"] * count)
@@ -239,7 +245,7 @@ def _sender_falls_silent(lab: Lab) -> bool:
     """
     jam = Jam(lab, lab.server())
     jam.until_no_room()
-    if not _reads_on_in_time(jam.bob, jam.backlog):
+    if not _reads_on_in_time(lab, jam.bob, jam.backlog):
         return False
     jam.bob.expect_message(*[b"FROM alice " + TEXT] * jam.written, cause="bob read nothing for a moment. When he read on, not all "
                            "that alice had written to him came, although she wrote no more.")
