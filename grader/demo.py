@@ -212,6 +212,7 @@ def _cut_message(lab: Lab) -> str:
     peer.send_pieces(b"one message ")
     peer.send(b"in two halves")
     peer.expect_end(nothing_more=False)
+    server.expect_line(b"received: one message ")
     return "Only the first half came back: the server took one recv() for the whole message. Stage 2 marks its end."
 
 
