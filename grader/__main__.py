@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from rich.console import Console
+from rich.text import Text
 
 from . import texts
 from .execution import Choice
@@ -135,8 +136,8 @@ def _nothing_named(options: argparse.Namespace, record: dict, console: Console) 
     """Says so if ONLY= names no check."""
     nothing = bool(options.only) and not any(c["named"] for c in record["checks"])
     if nothing:
-        console.print(unknown(options.only) if options.only.startswith("stage") and " " not in options.only else unknown_words(options.only),
-                      soft_wrap=True)
+        one = options.only.startswith("stage") and " " not in options.only
+        console.print(Text(unknown(options.only) if one else unknown_words(options.only, options.stage)), soft_wrap=True)
     return nothing
 
 

@@ -176,7 +176,8 @@ class Run:
         """Runs a failed check again, with a program that tells of its calls: they explain the failure.
 
         That program is linked in another way, and what was never set may have another value there. So if it passes,
-        the program that has failed is run once more; only that one can show that it was luck.
+        the program that has failed is run once more; only that one can show that it was luck. If it cannot be judged
+        again, nobody knows what the first failure was: a doubt is not the student's loss.
         """
         traced = self._judge(spec, traced=True)
         if traced.verdict == "failed" and traced.kind not in NOT_THERE:

@@ -24,8 +24,8 @@ def show_next(id: str, memory: Path, record: Path) -> int:
     spec = specs[id]
     cause, kind, hints = _last_failure(spec, record)
     shown, key = _read(memory), f"{id} {kind}".strip()
-    # The first hint stands below the failure already.
-    number = min(shown.get(key, 1) + 1, len(hints))
+    # The first hint stands below a failure already, and nowhere if the check was not reached.
+    number = min(shown.get(key, 0 if cause.startswith("Not reached") else 1) + 1, len(hints))
     print(f"{spec.title}\n")
     if cause:
         _print("  last run  ", cause)

@@ -104,7 +104,7 @@ def _not_reached(record: dict, console: Console) -> None:
     for reason, ids in ordered[:SHOWN_REASONS]:
         which = ids[0] if len(ids) == 1 else f"{len(ids)} checks"
         for _style, line in _wrapped("cause", printable(f"{which}: {reason}"), min(console.width, WIDTH), 3):
-            console.print(line, soft_wrap=True)
+            console.print(Text(line), soft_wrap=True)
     if rest := ordered[SHOWN_REASONS:]:
         _line(f"{INDENT}and {count(sum(len(ids) for _, ids in rest), 'check')} for other reasons", console)
 

@@ -184,13 +184,14 @@ def test_a_check_that_does_not_exist_is_said_to_be_unknown(capsys: pytest.Captur
 def test_words_that_name_no_check_are_put_right_where_that_is_clear(only: str, meant: str) -> None:
     said = unknown_words(only)
     assert said.startswith(f'No check has all the words "{only}".') and (f'Do you mean "{meant}"?' in said if meant else "mean" not in said), said
+    assert unknown_words("stuck receiver", 1) == 'No check of stage 1 has all the words "stuck receiver"; stage 4 has one.'
 
 
 def test_a_check_that_was_not_reached_is_named_with_its_whole_reason() -> None:
     def check(id: str, cause: str) -> dict:
         return {"id": id, "stage": 2, "verdict": "not reached", "cause": f"Not reached: {cause}", "points": 0, "max_points": 1}
 
-    reason = "the conversation already goes wrong without the tool. Your server sent nothing to client 3 instead of the message \"\"."
+    reason = 'the conversation already goes wrong without the tool. Your server ended by itself with exit status 1; it said "[/b] [red]: bind: no".'
     record = {"checks": [check("stage2.server.memory", reason), *(check(f"stage2.server.{n}", "it needs another.") for n in ("a", "b"))]}
     console = Console(width=80, record=True, file=io.StringIO())
     summary(record, console)

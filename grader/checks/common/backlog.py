@@ -14,7 +14,7 @@ class Backlog:
     """What waits for a peer: since when has it taken nothing, and since when is there no room?
 
     It takes something when the kernel on the program's side takes more from the program. Bytes that only move from that
-    kernel to the peer's own are none: no program sees that. When the connection ends, so do the clocks.
+    kernel to the peer's own are none: no program sees that. When the connection ends, these two clocks stop.
     """
 
     def __init__(self, lab: Lab, peer: Peer) -> None:
@@ -50,6 +50,11 @@ class Backlog:
         self.look()
         return self.ended_at is not None
 
+    def ended_for(self) -> float:
+        """Seconds, of those that count against deadlines, since the connection has ended; 0 before."""
+        self.look()
+        return self.lab.charged - self.ended_at[1] if self.ended_at else 0.0
+
     def total(self) -> int:
         """Bytes that the program's kernel has taken for the peer since the backlog is watched."""
         self.look()
@@ -66,7 +71,8 @@ class Backlog:
         return self.lab.charged - self.moved_at
 
     def full_for(self) -> float:
-        """Seconds, of those that count against deadlines, for which a message has found no room."""
+        """Seconds, of those that count against deadlines, for which the program's kernel holds the same bytes: at most as long as
+        a message has found no room."""
         self.look()
         return (self.ended_at[1] if self.ended_at else self.lab.charged) - self.full_at
 

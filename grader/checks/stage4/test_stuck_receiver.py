@@ -7,13 +7,13 @@ from collections.abc import Callable
 
 from grader.check import check
 from grader.checks.common.backlog import Backlog
-from grader.checks.stage4.test_names import ask, enter
+from grader.checks.stage4.test_names import GONE_SECONDS, ask, enter
 from grader.harness import kernel
 from grader.harness.instrument import interrupt
 from grader.harness.lab import Lab
 from grader.harness.peer import Peer
 from grader.harness.program import Program
-from grader.harness.wire import END, encode
+from grader.harness.wire import END, encode, quote
 
 HINTS = (
     "If bob never reads, in which call does alice's thread wait, and what does it hold meanwhile?",
@@ -22,7 +22,7 @@ HINTS = (
 )
 # The contract says 3 to 7 seconds; the backlog is looked at between two answers of the server.
 EARLIEST, LATEST = 2.5, 7.5
-SOON = 2  # seconds of real time, also on a slow machine: bob's patience is real time, too
+SOON = 1  # second for an answer "at once", on a slow machine, too: the server's patience with bob, 3 seconds perhaps, goes on meanwhile
 NO_MORE = 0.001  # seconds, for what has been waited for already
 TEXT = b"x" * 4000
 WRITTEN_AT_ONCE = 15  # messages; fewer than bob's connection has room for
@@ -33,7 +33,7 @@ def until_judged(*attempts: Callable[[], bool]) -> None:
     """Makes each attempt until it was judged, three times at most; what was never judged is an error of the grader's, and no pass."""
     judged = [any(attempt() for _ in range(3)) for attempt in attempts]
     if not all(judged):
-        raise RuntimeError("this machine is too busy: three times a pause of bob's became longer than the contract lets a server wait")
+        raise RuntimeError("three times bob's pause became longer than the contract lets a server wait; this machine may be too busy")
 
 
 class Jam:
@@ -113,7 +113,7 @@ def test_a_receiver_that_does_not_read_delays_nobody_else(lab: Lab) -> None:
     """One slow reader must not stop the whole chat.
 
     bob reads nothing, and alice writes to him until nothing moves any more, 2 MB at most. Then carol must get an answer
-    to WHO, dave must be able to enter, and carol to write to him: each answer and the message must come within 2 seconds.
+    to WHO, dave must be able to enter, and carol to write to him: each answer and the message must come within a second.
     If bob has been dropped before, as may happen on a busy machine, nothing is judged: all of it is tried again, three
     times at most.
     """
@@ -140,7 +140,8 @@ def _others_go_on(lab: Lab, server: Program) -> bool:
         peer.send_message(command)
         if not soon(peer):
             return False
-        peer.expect_message(b"OK", seconds=NO_MORE, cause="While bob did not read, another client got no answer from your server.")
+        got = peer.message(seconds=NO_MORE, cause="While bob did not read, another client got no answer from your server.")
+        lab.require(got == b"OK", f"While bob did not read, {peer.name} got {quote(got)} instead of OK.")
     if not soon(dave):
         return False
     dave.expect_message(b"FROM carol hello", seconds=NO_MORE)
@@ -156,9 +157,9 @@ def test_a_receiver_that_takes_nothing_for_5_seconds_is_dropped(lab: Lab) -> Non
     """Otherwise its writers would wait for ever.
 
     bob reads nothing, and alice writes to him until nothing moves any more, while carol asks WHO again and again.
-    bob must be gone from the list, and his connection not last longer than 7.5 seconds in which he has taken nothing;
-    neither may happen before 2.5 of them. Then a message to him must get ERR no such user, and one to alice OK. When bob
-    reads again, he must find the end of his connection.
+    His connection may not last longer than 7.5 seconds in which he has taken nothing, and within 6 seconds of its end he
+    must be gone from the list; neither may happen before 2.5 seconds. Then a message to him must get ERR no such user, and
+    one to alice OK. When bob reads again, he must find the end of his connection.
     """
     server = lab.server()
     carol = enter(lab, server, "carol")[0]
@@ -175,12 +176,14 @@ def test_a_receiver_that_takes_nothing_for_5_seconds_is_dropped(lab: Lab) -> Non
             unlisted = b"bob" not in carol.message(seconds=NO_MORE).split(b" ")
             if not unlisted:
                 carol.send_message(b"WHO")
-        return unlisted or jam.backlog.full_for() >= LATEST
+        return unlisted or jam.backlog.full_for() >= LATEST or jam.backlog.ended_for() > GONE_SECONDS + 0.5
 
     lab.until(dropped_or_late, 30)  # the clock of a full connection starts anew when the kernel finds room for some bytes more
     full, still = jam.backlog.full_for(), jam.backlog.still_for()
     lab.require(full < LATEST, f"bob took nothing for {LATEST:g} seconds and was not dropped.")
-    lab.require(unlisted, "bob's connection was ended because he took nothing, and WHO still lists him.")
+    if not unlisted:
+        carol.message(cause="bob was dropped, and then WHO got no answer any more.")
+        lab.fail("bob's connection was ended because he took nothing, and 6 seconds later WHO still listed him.")
     lab.require(still > EARLIEST, _too_early(still))
     ask(carol, b"TO bob x", b"ERR no such user")
     ask(carol, b"TO alice are you still there?", b"OK")
