@@ -31,7 +31,9 @@ class Backlog:
         if self.ended_at:
             return
         now, unread, there = time.monotonic(), self.peer.unread_here(), self.peer.connection_there()
-        if there is None:
+        # Asked twice: the kernel reads the state first and then counts, and a FIN between the two counts as a byte (inet_sk_diag_fill()
+        # in net/ipv4/inet_diag.c).
+        if there is None or self.peer.connection_there() is None:
             self.ended_at = now, self.lab.charged
             return
         written = there.acknowledged + there.unsent
