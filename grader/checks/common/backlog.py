@@ -14,7 +14,7 @@ class Backlog:
     """What waits for a peer: since when has it taken nothing, and since when is there no room?
 
     It takes something when the kernel on the program's side takes more from the program. Bytes that only move from that
-    kernel to the peer's own are none: no program sees that. When the connection ends, these two clocks stop.
+    kernel to the peer's own are none: no program sees that. When the connection ends, nothing starts a clock anew any more.
     """
 
     def __init__(self, lab: Lab, peer: Peer) -> None:
@@ -22,7 +22,7 @@ class Backlog:
         self.size = self.written = self.unread = 0
         self.looked_at = self.taken_at = time.monotonic()
         self.full_at = self.moved_at = lab.charged
-        self.ended_at: tuple[float, float] | None = None  # as taken_at and full_at
+        self.ended_at = 0.0  # 0 while it lasts
         self.look()
         self.written_before = self.written
 
@@ -34,7 +34,7 @@ class Backlog:
         # Asked twice: the kernel reads the state first and then counts, and a FIN between the two counts as a byte (inet_sk_diag_fill()
         # in net/ipv4/inet_diag.c).
         if there is None or self.peer.connection_there() is None:
-            self.ended_at = now, self.lab.charged
+            self.ended_at = now
             return
         written = there.acknowledged + there.unsent
         if (written, there.unsent, unread) != (self.written, self.size, self.unread):
@@ -50,12 +50,7 @@ class Backlog:
     def ended(self) -> bool:
         """True once either side has ended the connection."""
         self.look()
-        return self.ended_at is not None
-
-    def ended_for(self) -> float:
-        """Seconds, of those that count against deadlines, since the connection has ended; 0 before."""
-        self.look()
-        return self.lab.charged - self.ended_at[1] if self.ended_at else 0.0
+        return self.ended_at != 0
 
     def total(self) -> int:
         """Bytes that the program's kernel has taken for the peer since the backlog is watched."""
@@ -63,9 +58,9 @@ class Backlog:
         return self.written - self.written_before
 
     def still_for(self) -> float:
-        """Seconds for which the peer has taken nothing: before 3 of them nobody may drop it."""
+        """Seconds for which the peer has taken nothing, up to the end of the connection: before 3 of them nobody may drop it."""
         self.look()
-        return (self.ended_at[0] if self.ended_at else time.monotonic()) - self.taken_at
+        return (self.ended_at or time.monotonic()) - self.taken_at
 
     def unmoved_for(self) -> float:
         """Seconds, of those that count against deadlines, for which nothing has moved, whether there is room or not."""
@@ -76,7 +71,7 @@ class Backlog:
         """Seconds, of those that count against deadlines, for which the program's kernel holds the same bytes: at most as long as
         a message has found no room."""
         self.look()
-        return (self.ended_at[1] if self.ended_at else self.lab.charged) - self.full_at
+        return self.lab.charged - self.full_at
 
     def comes_to_rest(self, program: Program) -> bool:
         """Waits until nothing moves and the program sleeps; false if it goes on, and still nothing moves.
