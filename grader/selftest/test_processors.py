@@ -116,6 +116,22 @@ def test_nothing_starts_the_clocks_of_a_backlog_anew_when_the_connection_has_end
     lab.close()
 
 
+@pytest.mark.parametrize("later", [SimpleNamespace(acknowledged=5, unsent=20), SimpleNamespace(acknowledged=15, unsent=5)],
+                         ids=["the program's kernel has made its buffer larger", "the peer's kernel had some room left"])
+def test_a_program_may_go_by_what_it_could_write_or_by_what_was_acknowledged(tmp_path: Path, later: SimpleNamespace) -> None:
+    lab = Lab(1, Build(KIT / "solutions", tmp_path / "build"), logs=str(tmp_path))
+    there = SimpleNamespace(acknowledged=5, unsent=15)
+    backlog = Backlog(lab, SimpleNamespace(unread_here=lambda: 0, connection_there=lambda: there))
+    lab.let_pass(0.05)
+    assert backlog.still_for() >= 0.05  # looked at now
+    there = later
+    lab.let_pass(0.05)
+    assert backlog.still_for() >= 0.1 and backlog.full_for() < 0.05  # one of them says nothing for all the time
+    there = SimpleNamespace(acknowledged=16, unsent=50)
+    assert backlog.still_for() < 0.1
+    lab.close()
+
+
 def test_on_a_slow_machine_too_bob_is_there_when_the_others_have_waited_in_vain(tmp_path: Path) -> None:
     mutant = next(m for m in mutants() if m.id == "lock_while_sending")
     lab = Lab(4, Build(apply(mutant, tmp_path / mutant.id), tmp_path / "build", KIT / "solutions"), patience=3.0, logs=str(tmp_path))

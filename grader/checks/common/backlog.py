@@ -13,14 +13,16 @@ from grader.harness.program import Program
 class Backlog:
     """What waits for a peer: since when has it taken nothing, and since when is there no room?
 
-    It takes something when the kernel on the program's side takes more from the program. Bytes that only move from that
-    kernel to the peer's own are none: no program sees that. When the connection ends, nothing starts a clock anew any more.
+    A program sees two signs that it takes something: its own kernel takes more from it, and the peer's acknowledges more.
+    Each has a clock, for a right program may go by either, and they differ: a kernel makes its buffer larger in time, for
+    instance when a window probe is answered, though the peer takes nothing. When the connection ends, nothing starts a
+    clock anew any more.
     """
 
     def __init__(self, lab: Lab, peer: Peer) -> None:
         self.lab, self.peer = lab, peer
-        self.size = self.written = self.unread = 0
-        self.looked_at = self.taken_at = time.monotonic()
+        self.size = self.written = self.acknowledged = self.unread = 0
+        self.looked_at = self.written_at = self.acknowledged_at = time.monotonic()
         self.full_at = self.moved_at = lab.charged
         self.ended_at = 0.0  # 0 while it lasts
         self.look()
@@ -40,12 +42,20 @@ class Backlog:
         if (written, there.unsent, unread) != (self.written, self.size, self.unread):
             self.moved_at = self.lab.charged
         if written != self.written:
-            self.taken_at = self.looked_at  # at some time since
+            self.written_at = self.looked_at  # at some time since
+        if there.acknowledged != self.acknowledged:
+            self.acknowledged_at = self.looked_at
         if there.unsent != self.size:
             self.full_at = self.lab.charged
         if there.unsent == 0:
-            self.taken_at, self.full_at = now, self.lab.charged
-        self.written, self.size, self.unread, self.looked_at = written, there.unsent, unread, now
+            self.written_at, self.acknowledged_at, self.full_at = now, now, self.lab.charged
+        self.written, self.acknowledged, self.size = written, there.acknowledged, there.unsent
+        self.unread, self.looked_at = unread, now
+
+    @property
+    def taken_at(self) -> float:
+        """Since when a program may say that the peer takes nothing: the earlier of the two clocks, by time.monotonic()."""
+        return min(self.written_at, self.acknowledged_at)
 
     def ended(self) -> bool:
         """True once either side has ended the connection."""
@@ -58,7 +68,7 @@ class Backlog:
         return self.written - self.written_before
 
     def still_for(self) -> float:
-        """Seconds for which the peer has taken nothing, up to the end of the connection: before 3 of them nobody may drop it."""
+        """Seconds since `taken_at`, up to the end of the connection: before 3 of them nobody may drop the peer."""
         self.look()
         return (self.ended_at or time.monotonic()) - self.taken_at
 

@@ -200,8 +200,8 @@ def test_a_pause_of_less_than_2_seconds_loses_nothing(lab: Lab) -> None:
     """A receiver may be slow for a moment.
 
     bob reads nothing, and alice writes to him until not all of it finds room on the way; then she is silent and he reads
-    on. All that she has written must arrive. On another server she writes 6 MB to bob, who reads nothing until nothing has
-    moved for 1.5 seconds; then he reads on. Each third call of poll() and its relatives is interrupted meanwhile. All of
+    on. All that she has written must arrive. On another server she writes 6 MB to bob, who reads nothing until he has taken
+    nothing for 1.5 seconds; then he reads on. Each third call of poll() and its relatives is interrupted meanwhile. All of
     her messages must reach him whole and in order, and each must get OK; another message to him must then arrive, too. A
     pause that has become longer than 2.5 seconds, as may happen on a busy machine, is not judged: it is made again, three
     times at most.
