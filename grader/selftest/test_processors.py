@@ -158,15 +158,21 @@ def test_who_connects_and_ends_between_two_looks_has_connected(tmp_path: Path) -
     lab.close()
 
 
-# `turn`: seconds that the machine takes from the grader each time; `limit`: of a pause. The longer one holds on any machine.
-@pytest.mark.parametrize(("turn", "limit", "judged"), [(0.0, 60.0, True), (0.35, stuck_receiver.EARLIEST, False)])
-def test_a_pause_that_a_busy_machine_has_made_longer_is_not_judged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, turn: float,
-                                                                   limit: float, judged: bool) -> None:
-    asleep = kernel.asleep
-    monkeypatch.setattr(kernel, "asleep", lambda pid: time.sleep(turn) or asleep(pid))
+# `limit`: seconds; a pause is longer than the first, and shorter than the other, on any machine.
+@pytest.mark.parametrize(("program", "limit", "outcome"), [
+    ("reference", 0.0, True), ("flush_waits_for_room_only_once", 0.0, False), ("patience_of_a_second", 0.0, False),
+    ("flush_waits_for_room_only_once", 60.0, "not all"), ("patience_of_a_second", 60.0, "bob was dropped")])
+def test_what_is_lost_in_a_pause_that_a_busy_machine_has_made_longer_is_not_judged(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str, limit: float, outcome: bool | str) -> None:
+    source = KIT / "solutions" if program == "reference" else apply(next(m for m in mutants() if m.id == program), tmp_path / program)
     monkeypatch.setattr(stuck_receiver, "EARLIEST", limit)
-    lab = Lab(4, Build(KIT / "solutions", tmp_path / "build"), logs=str(tmp_path))
-    assert stuck_receiver._sender_falls_silent(lab) == judged
+    lab = Lab(4, Build(source, tmp_path / "build", KIT / "solutions"), logs=str(tmp_path))
+    attempt = stuck_receiver._sender_goes_on if program == "patience_of_a_second" else stuck_receiver._sender_falls_silent
+    if isinstance(outcome, bool):
+        assert attempt(lab) == outcome
+    else:
+        with pytest.raises(Failed, match=outcome):
+            attempt(lab)
     lab.close()
 
 
