@@ -123,7 +123,7 @@ class Peer:
                 return True
             return not rest
 
-        return self._wait(pushed, DEADLINE)
+        return self._wait(pushed, self._time(None))
 
     def until_taken(self) -> None:
         """Waits until the program has read everything sent so far.
@@ -137,7 +137,7 @@ class Peer:
             # of it, which knows no count any more.
             return theirs is None or theirs.left or (theirs.unread == 0 and theirs.received >= self.sent)
 
-        if not self._wait(taken, DEADLINE):
+        if not self._wait(taken, self._time(None)):
             self.lab.fail(f"{self.other.capitalize()} does not read what {self.name} has sent to it.")
 
     def unread(self) -> int:

@@ -143,7 +143,7 @@ class Program:
                 return True  # the program has closed its stdin
             return not rest
 
-        if not self.lab.until(written):
+        if not self.lab.until(written, DEADLINE * self.slowness):
             self.lab.fail(f"Your {self.role} stopped reading its stdin.")
 
     def until_read(self) -> None:
@@ -154,7 +154,7 @@ class Program:
             fcntl.ioctl(self._input, termios.FIONREAD, unread)
             return unread[0] == 0 and kernel.asleep(self.inner_pid())
 
-        if not self.lab.until(read):
+        if not self.lab.until(read, DEADLINE * self.slowness):
             self.lab.fail(f"Your {self.role} does not read what is typed." if unread[0] else
                           f"Your {self.role} has read all that was typed, and does not wait for more: it is busy all the time.")
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from grader.diagnosis import MATRIX, leave_one_out, mistakes, signature
 from grader.selftest import golden
 from grader.selftest.corpus import Mutant, Patch, apply, mutants, variants
-from grader.selftest.load import AT_ONCE, busy, grade
+from grader.selftest.load import AT_ONCE, busy, grade, keep
 
 PAGE = MATRIX.with_name("MATRIX.md")
 KEPT = {"failed": ("id", "stage", "verdict", "cause", "pattern"), "unstable": ("id", "stage", "verdict", "cause"),
@@ -64,12 +64,15 @@ def _row(patch: Patch, runs: int) -> dict:
             row = _mutant(patch, source, Path(directory), runs)
         else:
             row = _variant(patch, source, Path(directory), runs)
+        if row["trouble"]:
+            kept = [str(keep(out, f"{patch.id}-{out.name}")) for out in sorted(Path(directory).iterdir()) if (out / "record.json").is_file()]
+            row["trouble"] += f" (see {', '.join(kept)})"
     print(f"{patch.id}: {row['trouble'] or 'as it should be'}", flush=True)
     return row
 
 
 def _mutant(mutant: Mutant, source: Path, directory: Path, runs: int) -> dict:
-    record = grade(source, directory / "out", stage=mutant.stage)
+    record = grade(source, directory / "first", stage=mutant.stage)
     again = [grade(source, directory / "again", only=mutant.caught_by, times=runs - 1)] if runs > 1 else []
     missed = [check for check in (_check(r, mutant.caught_by) for r in (record, *again)) if check["verdict"] != "failed"]
     trouble = "; ".join(f"{mutant.caught_by} was {check['verdict']}: {check['cause']}" for check in missed)
@@ -88,7 +91,7 @@ def _check(record: dict, id: str) -> dict:
 
 def _variant(variant: Patch, source: Path, directory: Path, runs: int) -> dict:
     lost = {check["id"]: f"{check['verdict']}: {check['cause']}" for stage in variant.stages
-            for check in grade(source, directory / "out", stage=stage, times=runs)["checks"] if check["verdict"] != "passed"}
+            for check in grade(source, directory / f"stage{stage}", stage=stage, times=runs)["checks"] if check["verdict"] != "passed"}
     return {"row": variant.head.get("Row", "-"), "stages": variant.stages, "lost": lost,
             "trouble": "; ".join(f"{id} was {words}" for id, words in lost.items())}
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from grader.harness.build import KIT
 from grader.selftest.corpus import apply, mutants, variants
-from grader.selftest.load import AT_ONCE, busy, grade
+from grader.selftest.load import AT_ONCE, busy, grade, keep
 
 # Three ways to be right and five to be wrong, from all stages. None of the five is a race: there chance decides
 # what fails besides the check that names it, and `make matrix RUNS=n` repeats just that one.
@@ -35,7 +35,8 @@ def soak(runs: int, load: int) -> int:
                     if verdict != first[key]:
                         differed.setdefault(key, {first[key]}).add(verdict)
                     if verdict != first[key] or verdict in ("unstable", "grader error"):
-                        print(f"run {number}: {name}: {check['id']} was {verdict}, at first {first[key]}: {check['cause']}", flush=True)
+                        kept = keep(Path(directory) / "out" / name, f"{name}-run{number}")
+                        print(f"run {number}: {name}: {check['id']} was {verdict}, at first {first[key]}: {check['cause']} (see {kept})", flush=True)
             print(f"run {number} of {runs}: {time.monotonic() - start:.0f} s, {len(differed)} differences so far", flush=True)
     for (name, id), verdicts in differed.items():
         print(f"DIFFERED  {name}: {id}: {', '.join(sorted(verdicts))}")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,6 +21,8 @@ from grader.harness import kernel
 from grader.harness.build import KIT, Build
 from grader.harness.deadline import SLOW
 from grader.harness.lab import Failed, Lab
+from grader.harness.peer import Peer
+from grader.harness.program import Program
 from grader.selftest.corpus import apply, mutants
 
 SPINS = "while True: pass"
@@ -76,6 +79,41 @@ def test_who_is_late_and_gets_it_done_at_the_last_moment_has_done_it(tmp_path: P
     assert lab.until(lambda: done, 0.1) and not lab.timed_out
     lab.programs = []
     lab.close()
+
+
+@pytest.mark.parametrize("slowness", [1.0, 3.0])
+@pytest.mark.parametrize("wait", [Peer.until_taken, lambda peer: peer.send(b"x" * 20_000_000)], ids=["read", "sent"])
+def test_a_peer_waits_longer_for_a_program_under_a_slow_tool(tmp_path: Path, slowness: float, wait: Callable[[Peer], object]) -> None:
+    with _asleep(tmp_path, slowness) as program, socket.create_server(("127.0.0.1", 0)) as never_accepts:
+        program.address = never_accepts.getsockname()
+        peer = program.lab.connect(program)
+        peer.send(b"x")
+        assert _waits(program.lab, lambda: wait(peer)) == pytest.approx(0.2 * slowness, abs=0.15)
+
+
+@pytest.mark.parametrize("slowness", [1.0, 3.0])
+@pytest.mark.parametrize("wait", [Program.until_read, lambda program: program.write(b"x" * 200_000)], ids=["read", "written"])
+def test_the_user_waits_longer_for_a_program_under_a_slow_tool(tmp_path: Path, slowness: float, wait: Callable[[Program], object]) -> None:
+    with _asleep(tmp_path, slowness) as program:
+        program.write(b"x")
+        assert _waits(program.lab, lambda: wait(program)) == pytest.approx(0.2 * slowness, abs=0.15)
+
+
+@contextmanager
+def _asleep(directory: Path, slowness: float) -> Iterator[Program]:
+    """A program that does nothing, for which a check waits 0.2 s and so many times as long."""
+    lab = Lab(1, Build(KIT / "solutions", directory / "build"), patience=0.05, logs=str(directory))
+    lab.programs.append(Program(lab, "client", shutil.which("sleep"), ("60",), slowness=slowness))
+    yield lab.programs[0]
+    lab.close()
+
+
+def _waits(lab: Lab, wait: Callable[[], object]) -> float:
+    """How long, in the seconds that count, until the check gives up."""
+    before = lab.charged
+    with pytest.raises(Failed):
+        wait()
+    return lab.charged - before
 
 
 @pytest.mark.parametrize(("text", "rests"), [(SLEEPS, True), (SPINS, False)])

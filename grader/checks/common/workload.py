@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from grader.harness import kernel
+from grader.harness.deadline import DEADLINE
 from grader.harness.lab import Lab
 from grader.harness.peer import Peer
 from grader.harness.program import Program
@@ -113,7 +114,7 @@ def send_too_long(lab: Lab, server: Program, peer: Peer, body: bytes, *, stay: b
     """
     peer.send(body)
     peer.until_taken()
-    lab.until(lambda: peer.received or peer.ended or kernel.asleep(server.pid))
+    lab.until(lambda: peer.received or peer.ended or kernel.asleep(server.pid), DEADLINE * server.slowness)
     lab.pump()
     if not peer.received and not peer.ended:
         peer.send(b"DONE")
