@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 import resource
 import shutil
+import termios
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from difflib import get_close_matches
@@ -87,6 +89,7 @@ def run(source: Path, out: Path, choice: Choice = Choice(), *, base: Path | None
     """
     # Many checks run side by side, each with many peers: more descriptors than a shell gives.
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
+    leave_terminal()
     out.mkdir(parents=True, exist_ok=True)
     path = out.resolve() / "record.json"
     plan = Run(source.resolve(), out.resolve(), choice, base.resolve() if base else None, name or str(source), rerun)
@@ -105,6 +108,21 @@ def run(source: Path, out: Path, choice: Choice = Choice(), *, base: Path | None
     path.write_text(json.dumps(record, indent=1, ensure_ascii=False), encoding="utf-8", errors="backslashreplace")
     _draw(record, out / "drawings")
     return record
+
+
+def leave_terminal() -> None:
+    """Gives up the controlling terminal, so that no submission reads or types there (tty_ioctl(4), TIOCNOTTY).
+
+    What is printed still comes out and Ctrl-C still comes in: they go by descriptors and by process groups.
+    """
+    if os.getsid(0) == os.getpid():
+        return  # the leader of a session would take it from all the others
+    try:
+        terminal = os.open("/dev/tty", os.O_RDWR)
+    except OSError:
+        return  # there is none
+    fcntl.ioctl(terminal, termios.TIOCNOTTY)
+    os.close(terminal)
 
 
 def _counsel(source: Path, choice: Choice) -> list[dict]:

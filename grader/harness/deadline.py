@@ -55,4 +55,5 @@ class Wait:
             # And a tool makes a right program busy, too.
             late = self._spent >= self._limit / 2
             if late and program.cpu_hog and program.slowness == 1 and not program.gives_way:
-                program.gives_way = kernel.give_way(pid)
+                kernel.give_way(pid)
+                program.gives_way = True

@@ -135,23 +135,13 @@ def processor_times(pid: int) -> dict[int, tuple[float, float]]:
     return seconds
 
 
-def give_way(pid: int) -> bool:
-    """Lets a process that has its own session run only when nobody else wants to; false if it must be asked again.
-
-    A session shares processors with other sessions as a whole, whatever the nice values of its threads
-    (sched(7), autogroup), and only ten changes a second are taken from others than root.
-    """
-    try:
-        for thread in _listdir(f"/proc/{pid}/task"):
+def give_way(pid: int) -> None:
+    """Lets the process run only when nobody else of its session wants to (nice(2), sched(7))."""
+    for thread in _listdir(f"/proc/{pid}/task"):
+        try:
             os.setpriority(os.PRIO_PROCESS, int(thread), LOWEST)
-        if os.getsid(pid) == pid:
-            with open(f"/proc/{pid}/autogroup", "w", encoding="ascii") as group:
-                group.write(str(LOWEST))
-    except BlockingIOError:
-        return False
-    except OSError:
-        pass  # it has ended, or the kernel knows no such groups
-    return True
+        except OSError:
+            continue  # it has ended
 
 
 def state(pid: int) -> str:

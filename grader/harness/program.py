@@ -69,8 +69,11 @@ class Program:
         environment = {**_ENVIRONMENT, **(env or {}), **({VARIABLE: str(instrument.path)} if instrument else {})}
         lab.log(f"your {role}", "start: " + " ".join([role, *map(_argument, arguments)]))
         try:
+            # A group of its own, to be ended as a whole, but no session: Linux shares the processors between sessions first
+            # (sched(7), autogroup), and with one for each program it may let a program, or the kernel's thread that carries
+            # its bytes, wait for many seconds on a busy machine (measured with Linux 6.18).
             self.process = subprocess.Popen(
-                command, stdin=child_in, stdout=child_out, stderr=child_err, start_new_session=True,
+                command, stdin=child_in, stdout=child_out, stderr=child_err, process_group=0,
                 env=environment, cwd=os.path.dirname(path))
         finally:
             for fd in (child_in, child_out, child_err):

@@ -34,7 +34,7 @@ LOOKS_OFTEN = "import time\nwhile True: time.sleep(0.02)"
 def _on_one_processor(*programs: str) -> Iterator[list[int]]:
     """Runs these programs, all on the same processor; gives their process ids."""
     processor = min(os.sched_getaffinity(0))
-    running = [subprocess.Popen([sys.executable, "-c", program], start_new_session=True) for program in programs]
+    running = [subprocess.Popen([sys.executable, "-c", program], process_group=0) for program in programs]
     try:
         for process in running:
             os.sched_setaffinity(process.pid, {processor})
@@ -174,7 +174,8 @@ def test_a_program_may_go_by_what_it_could_write_or_by_what_was_acknowledged(tmp
 def test_on_a_slow_machine_too_bob_is_there_when_the_others_have_waited_in_vain(tmp_path: Path) -> None:
     mutant = next(m for m in mutants() if m.id == "lock_while_sending")
     lab = Lab(4, Build(apply(mutant, tmp_path / mutant.id), tmp_path / "build", KIT / "solutions"), patience=3.0, logs=str(tmp_path))
-    with pytest.raises(Failed, match="another client got no answer to WHO"):
+    # Who waits in vain is luck: when the kernel makes its buffer larger, the lock is given back for a moment.
+    with pytest.raises(Failed, match="another client got no answer (to WHO|from your server)"):
         stuck_receiver._others_go_on(lab, lab.server())
     lab.close()
 
