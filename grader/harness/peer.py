@@ -150,6 +150,11 @@ class Peer:
         theirs = kernel.tcp_socket(self._remote, self._local)
         return theirs.unsent if theirs else 0
 
+    def moved_there(self) -> int:
+        """Bytes that the program has read from this peer and written to it; 0 when the connection is gone."""
+        theirs = kernel.tcp_socket(self._remote, self._local)
+        return theirs.received - theirs.unread + theirs.acknowledged + theirs.unsent if theirs else 0
+
     def until_sent_to(self, cause: str) -> None:
         """Waits until the program has sent something to this peer, which need not read it."""
         if not self._wait(lambda: self.unread_here() + self.backlog() > 0, self._time(None)):

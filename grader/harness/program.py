@@ -56,7 +56,7 @@ class Program:
         self.peers: list[Peer] = []  # that have talked with it
         self.output, self.errors = bytearray(), bytearray()
         self.ended_by_us = False
-        self.cpu_hog = self.gives_way = False  # had much of a processor in one wait; leaves it to others since
+        self.cpu_hog = self.gives_way = False  # had much of a processor in one wait, for nothing; leaves it to others since
         self.may_end = role == "client"
         self._line_position = 0
         self._prompts: set[bytes] = set()
@@ -221,6 +221,10 @@ class Program:
     def count_line(self, expected: bytes) -> int:
         """How many lines of stdout so far are `expected`."""
         return sum(self._matches(line, expected) for line in self.lines())
+
+    def moved(self) -> int:
+        """How many bytes it has read from its peers, sent to them and printed; what has ended counts no more."""
+        return sum(peer.moved_there() for peer in self.peers) + len(self.output) + len(self.errors)
 
     def reading(self) -> bool:
         """True while stdout or stderr of the program is open."""
