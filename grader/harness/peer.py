@@ -125,6 +125,10 @@ class Peer:
 
         return self._wait(pushed, self._time(None))
 
+    def _there(self) -> kernel.SocketState | None:
+        """The program's end of the connection; None when it is gone."""
+        return kernel.tcp_socket(self._remote, self._local)
+
     def until_taken(self) -> None:
         """Waits until the program has read everything sent so far.
 
@@ -132,7 +136,7 @@ class Peer:
         prove the same, but the kernel delays them by up to 40 ms.
         """
         def taken() -> bool:
-            theirs = kernel.tcp_socket(self._remote, self._local)
+            theirs = self._there()
             # A socket that was closed in order had nothing unread; the kernel soon keeps only a stub
             # of it, which knows no count any more.
             return theirs is None or theirs.left or (theirs.unread == 0 and theirs.received >= self.sent)
@@ -142,17 +146,17 @@ class Peer:
 
     def unread(self) -> int:
         """Bytes that the program has not read yet, in the kernel's receive queue."""
-        theirs = kernel.tcp_socket(self._remote, self._local)
+        theirs = self._there()
         return theirs.unread if theirs else 0
 
     def backlog(self) -> int:
         """Bytes that the program's kernel holds for this peer and cannot deliver."""
-        theirs = kernel.tcp_socket(self._remote, self._local)
+        theirs = self._there()
         return theirs.unsent if theirs else 0
 
     def moved_there(self) -> int:
         """Bytes that the program has read from this peer and written to it; 0 when the connection is gone."""
-        theirs = kernel.tcp_socket(self._remote, self._local)
+        theirs = self._there()
         return theirs.received - theirs.unread + theirs.acknowledged + theirs.unsent if theirs else 0
 
     def until_sent_to(self, cause: str) -> None:
@@ -162,17 +166,17 @@ class Peer:
 
     def inode_there(self) -> int | None:
         """The inode of the program's socket; 0 before accept(), None when there is none."""
-        theirs = kernel.tcp_socket(self._remote, self._local)
+        theirs = self._there()
         return theirs.inode if theirs else None
 
     def waits_for_accept(self) -> bool:
         """True while the kernel has made the connection and the program has not accepted it."""
-        theirs = kernel.tcp_socket(self._remote, self._local)
+        theirs = self._there()
         return theirs is not None and theirs.inode == 0 and not theirs.left
 
     def connection_there(self) -> kernel.SocketState | None:
         """The program's socket, while neither side has ended this connection; None afterwards."""
-        theirs = kernel.tcp_socket(self._remote, self._local)
+        theirs = self._there()
         return theirs if theirs and theirs.state == kernel.ESTABLISHED else None
 
     def unread_here(self) -> int:

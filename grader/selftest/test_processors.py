@@ -195,10 +195,9 @@ def test_a_program_may_go_by_what_it_could_write_or_by_what_was_acknowledged(tmp
 
 
 def test_on_a_slow_machine_too_bob_is_there_when_the_others_have_waited_in_vain(tmp_path: Path) -> None:
-    mutant = next(m for m in mutants() if m.id == "lock_while_sending")
+    mutant = next(m for m in mutants() if m.id == "WHO_waits_for_a_stuck_client")
     lab = Lab(4, Build(apply(mutant, tmp_path / mutant.id), tmp_path / "build", KIT / "solutions"), patience=3.0, logs=str(tmp_path))
-    # Who waits in vain is luck: when the kernel makes its buffer larger, the lock is given back for a moment.
-    with pytest.raises(Failed, match="another client got no answer (to WHO|from your server)"):
+    with pytest.raises(Failed, match="another client got no answer to WHO"):
         stuck_receiver._others_go_on(lab, lab.server())
     lab.close()
 
