@@ -94,7 +94,7 @@ static void use_streams(int fd)
     FILE *in = fdopen(fd, "r"), *out = fdopen(fd, "w");
     say_ok("fdopen", in && out);
     say("getc", getc(in));
-    say("fputs", fputs("12345678", out) < 0 || fflush(out) < 0 ? -1 : 8);
+    say("fputs_to_a_socket", fputs("12345678", out) < 0 || fflush(out) < 0 ? -1 : 8);
     fclose(in);
     say_ok("fileno", fileno(out) == fd); /* the other stream is closed, this one is not */
     fclose(out);
@@ -124,6 +124,41 @@ static void wait_all_ways(int fd)
     say_ok("eventfd_read", eventfd_read(counter, &n) == 0 && n == 7);
     say_ok("dup2", dup2(counter, 60) == 60);
     say_ok("dup3", dup3(counter, 60, O_CLOEXEC) == 60);
+}
+
+int __printf_chk(int, const char *, ...);
+int __fprintf_chk(FILE *, int, const char *, ...);
+int __vprintf_chk(int, const char *, va_list);
+int __vfprintf_chk(FILE *, int, const char *, va_list);
+
+static void print_formats(FILE *null, ...)
+{
+    va_list values[4];
+    for (int i = 0; i < 4; i++)
+        va_start(values[i], null);
+    say_ok("vprintf", vprintf("%s", values[0]) == 0);
+    say_ok("vfprintf", vfprintf(null, "%s", values[1]) == 0);
+    say_ok("__vprintf_chk", __vprintf_chk(1, "%s", values[2]) == 0);
+    say_ok("__vfprintf_chk", __vfprintf_chk(null, 1, "%s", values[3]) == 0);
+    for (int i = 0; i < 4; i++)
+        va_end(values[i]);
+}
+
+/* What is printed on stdout is nothing, or the end of a line. */
+static void print_all_ways(void)
+{
+    FILE *null = fopen("/dev/null", "w");
+    say_ok("printf", printf("%s", "") == 0);
+    say_ok("fprintf", fprintf(null, "%d", 77) == 2);
+    say_ok("__printf_chk", __printf_chk(1, "%s", "") == 0);
+    say_ok("__fprintf_chk", __fprintf_chk(null, 1, "%d", 77) == 2);
+    print_formats(null, "");
+    say_ok("puts", puts("") >= 0);
+    say_ok("fputs", fputs("x", null) >= 0);
+    say_ok("putchar", putchar('\n') == '\n');
+    say_ok("fputc", fputc('x', null) == 'x');
+    say_ok("putc", putc('x', null) == 'x');
+    say_ok("fwrite", fwrite("xyz", 1, 3, null) == 3);
     flockfile(stdout);
     funlockfile(stdout);
     say_ok("flockfile", 1);
@@ -280,6 +315,7 @@ int main(void)
     receive_all_ways(s[1]);
     use_streams(dup(s[1]));
     wait_all_ways(s[1]);
+    print_all_ways();
     connect_and_close();
     posix_threads();
     c11_threads();
@@ -288,13 +324,13 @@ int main(void)
 }
 """
 FAMILIES = {"recv": ("recv", "recvfrom", "read", "readv", "recvmsg", "recvmmsg", "__recv_chk", "__recvfrom_chk", "__read_chk", "getc"),
-            "send": ("send", "sendto", "write", "writev", "sendmsg", "sendmmsg", "dprintf", "vdprintf", "fputs"),
+            "send": ("send", "sendto", "write", "writev", "sendmsg", "sendmmsg", "dprintf", "vdprintf", "fputs_to_a_socket"),
             "poll": ("poll", "ppoll", "__poll_chk", "__ppoll_chk", "select", "pselect", "epoll_wait", "epoll_pwait"),
             "accept": ("accept", "accept4"), "connect": ("connect",), "bind": ("bind",), "listen": ("listen",), "socket": ("socket",),
             "thread": ("pthread_create", "thrd_create"),
             "alloc": ("malloc", "calloc", "realloc", "reallocarray", "aligned_alloc", "posix_memalign", "strdup", "strndup", "asprintf", "vasprintf")}
-STREAMS = {"getc", "fputs"}  # of a stream that fdopen() has made
-GO_ON = {"getc", "fputs", "dprintf", "vdprintf"}  # go on by themselves after a short transfer
+STREAMS = {"getc", "fputs_to_a_socket"}  # of a stream that fdopen() has made
+GO_ON = {"getc", "fputs_to_a_socket", "dprintf", "vdprintf"}  # go on by themselves after a short transfer
 
 
 @pytest.fixture(scope="module")
@@ -303,7 +339,7 @@ def every_call(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("every_call")
     (directory / "every.c").write_text(EVERY_CALL)
     program = directory / "every"
-    _compile(directory / "every.c", "-fno-builtin", "-c", "-o", str(directory / "every.o"))
+    _compile(directory / "every.c", "-fno-builtin", "-fno-inline", "-c", "-o", str(directory / "every.o"))
     _compile(directory / "every.o", "-o", str(program), str(compile_object(directory / "instrument.o")), *instrument.LINK_FLAGS.split())
     return program
 
@@ -315,7 +351,7 @@ def _compile(source: Path, *options: str) -> None:
 def _results(program: Path, tmp_path: Path, *faults: Fault) -> tuple[dict[str, tuple[int, int]], Instrument]:
     page = Instrument(tmp_path / "page", list(faults))
     made = subprocess.run([str(program)], env={instrument.VARIABLE: str(page.path)}, capture_output=True, text=True, check=False, timeout=20)
-    return {name: (int(n), int(e)) for name, n, e in (line.split() for line in made.stdout.splitlines())}, page
+    return {name: (int(n), int(e)) for name, n, e in (line.split() for line in made.stdout.splitlines() if line)}, page
 
 
 def test_without_a_fault_every_call_does_its_work_and_is_noted(every_call: Path, tmp_path: Path) -> None:
@@ -335,6 +371,77 @@ def test_every_wrapped_name_is_called_by_the_program_of_this_test(every_call: Pa
     called = subprocess.run(["nm", "--undefined-only", "--format=just-symbols", str(every_call.with_name("every.o"))],
                             capture_output=True, text=True, check=True).stdout.split()
     assert set(instrument.WRAPPED) <= set(called)
+
+
+# Each thread prints a letter and a newline, by two calls; with turns, both letters come first. Whoever locks the stream keeps his line.
+TWO_CALLS = r"""
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+int __printf_chk(int, const char *, ...);
+int __fprintf_chk(FILE *, int, const char *, ...);
+int __vprintf_chk(int, const char *, va_list);
+int __vfprintf_chk(FILE *, int, const char *, va_list);
+
+static pthread_barrier_t both;
+
+static void print_v(const char *format, ...)
+{
+    va_list v;
+    va_start(v, format);
+    PRINT_V;
+    va_end(v);
+}
+
+static void *print_line(void *letter)
+{
+    char *c = letter;
+    pthread_barrier_wait(&both);
+    PRINT(c);
+    PRINT("\n");
+    return NULL;
+}
+
+int main(void)
+{
+    pthread_t a, b;
+    setvbuf(stdout, NULL, _IOFBF, 4096);
+    pthread_barrier_init(&both, NULL, 2);
+    pthread_create(&a, NULL, print_line, "a");
+    pthread_create(&b, NULL, print_line, "b");
+    pthread_join(a, NULL);
+    pthread_join(b, NULL);
+    return 0;
+}
+"""
+
+
+@pytest.mark.parametrize("call", [
+    'printf("%s", c)', 'fprintf(stdout, "%s", c)', '__printf_chk(1, "%s", c)', '__fprintf_chk(stdout, 1, "%s", c)', 'print_v("%s", c)/vprintf(format, v)',
+    'print_v("%s", c)/vfprintf(stdout, format, v)', 'print_v("%s", c)/__vprintf_chk(1, format, v)', 'print_v("%s", c)/__vfprintf_chk(stdout, 1, format, v)',
+    "fputs(c, stdout)", "putchar(*(c))", "fputc(*(c), stdout)", "putc(*(c), stdout)", "fwrite(c, 1, 1, stdout)", "write(1, c, 1)", 'dprintf(1, "%s", c)',
+    "writev(1, &(struct iovec){(void *)(c), 1}, 1)"])
+def test_between_two_calls_that_print_another_thread_prints(tmp_path: Path, call: str) -> None:
+    assert _print_lines(tmp_path, TWO_CALLS, 3, *call.split("/")) in ("ab\n\n", "ba\n\n")
+
+
+def test_who_has_locked_the_stream_prints_a_whole_line_and_then_takes_turns(tmp_path: Path) -> None:
+    locked = TWO_CALLS.replace("    PRINT(c);", "    flockfile(stdout);\n    PRINT(c);").replace('PRINT("\\n");', 'PRINT("\\n");\n    funlockfile(stdout);')
+    assert locked.count("lockfile") == 2
+    assert _print_lines(tmp_path, locked, 1, "fputs(c, stdout)") in ("a\nb\n", "b\na\n")
+
+
+def _print_lines(tmp_path: Path, source: str, turns: int, call: str, inner: str = "(void)v") -> str:
+    """What the program prints whose threads let each other go first, so many times: not behind the last call."""
+    (tmp_path / "lines.c").write_text(source)
+    _compile(tmp_path / "lines.c", "-fno-builtin", "-fno-inline", f"-DPRINT(c)={call}", f"-DPRINT_V={inner}", "-c", "-o", str(tmp_path / "lines.o"))
+    _compile(tmp_path / "lines.o", "-o", str(tmp_path / "lines"), str(compile_object(tmp_path / "instrument.o")), *instrument.LINK_FLAGS.split())
+    page = Instrument(tmp_path / "page", [Fault("print", "turns", (20_000,), last=turns)])
+    made = subprocess.run([str(tmp_path / "lines")], env={instrument.VARIABLE: str(page.path)}, capture_output=True, text=True, check=True, timeout=30)
+    return made.stdout
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -8,6 +8,7 @@ from grader.checks.common.workload import send_too_long
 from grader.checks.stage2.bench import echo
 from grader.harness import kernel
 from grader.harness.failures import ENDED, NOT_CLOSED, SURPLUS
+from grader.harness.instrument import prints_in_turn
 from grader.harness.lab import Lab
 from grader.harness.program import Program
 from grader.harness.wire import encode, quote
@@ -119,12 +120,15 @@ def test_a_hundred_clients_talk_at_once_and_each_gets_its_own_words(lab: Lab) ->
 def test_lines_on_stdout_stay_whole(lab: Lab) -> None:
     """stdout is shared by all threads.
 
-    20 clients send three messages of 900 equal letters each while the server is halted, and do so ten times. Each of the
-    600 lines "received: BODY" must stand whole on stdout.
+    20 clients send three messages of 900 equal letters each while the server is halted, and do so ten times. A thread
+    that has printed something, or has given back the lock of stdout, waits, the first forty times, until another one has
+    printed, too. Each of the 600 lines "received: BODY" must stand whole on stdout.
     """
-    server = lab.server()
+    turns = prints_in_turn(last=40)
+    server = lab.server(faults=[turns])
     peers = [lab.connect(server) for _ in range(20)]
     bodies = [bytes([97 + number]) * 900 for number in range(20)]
+    lab.arm_at_rest(server, turns)
     for _ in range(10):
         server.stop()  # so that all threads begin together
         for peer, body in zip(peers, bodies):
@@ -138,6 +142,7 @@ def test_lines_on_stdout_stay_whole(lab: Lab) -> None:
     broken = next((line for line in received if line.count(b"received: ") > 1 or not line.endswith(wholes)), b"")
     lab.require(complete, "Twenty clients sent 30 messages each, and not every line on stdout was whole."
                 + (f" One was {quote(broken)}." if broken else ""))
+    lab.require_met(server, turns)
 
 
 @check("server.own_framing", points={3: 0.75}, todo="3.2", about=(SURPLUS,), hints=(

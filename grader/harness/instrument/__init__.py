@@ -20,7 +20,8 @@ from pathlib import Path
 HERE = Path(__file__).parent
 VARIABLE = "RELAYLAB_INSTRUMENT"  # names the file of the page
 
-FAMILIES = ("recv", "send", "accept", "connect", "bind", "listen", "socket", "poll", "close", "thread", "lock", "unlock", "alloc")
+FAMILIES = ("recv", "send", "accept", "connect", "bind", "listen", "socket", "poll", "close", "thread", "lock", "unlock", "alloc",
+            "print")
 ACTIONS = ("short", "fail", "delay", "hold", "late", "park", "turns", "move")
 FUNCTIONS = ("recv", "read", "recvmsg", "send", "write", "sendmsg", "accept", "connect", "bind", "listen",
              "socket", "shutdown", "close", "poll", "select", "epoll_wait", "pthread_create", "malloc",
@@ -34,7 +35,9 @@ CALL_BEGUN, CALL_ENDED = 1, 2
 # All calls of a student that are sent to the instrument.
 WRAPPED = (
     "recv recvfrom recvmsg recvmmsg read readv __recv_chk __recvfrom_chk __read_chk eventfd_read "
-    "send sendto sendmsg sendmmsg write writev dprintf vdprintf eventfd_write fdopen fileno flockfile ftrylockfile funlockfile "
+    "send sendto sendmsg sendmmsg write writev dprintf vdprintf eventfd_write fdopen fileno "
+    "printf vprintf fprintf vfprintf __printf_chk __vprintf_chk __fprintf_chk __vfprintf_chk puts fputs putchar fputc putc fwrite "
+    "flockfile ftrylockfile funlockfile "
     "accept accept4 connect bind listen socket shutdown close dup2 dup3 "
     "poll ppoll __poll_chk __ppoll_chk select pselect epoll_wait epoll_pwait epoll_ctl "
     "pthread_create pthread_join pthread_mutex_lock pthread_mutex_unlock pthread_rwlock_unlock pthread_spin_unlock "
@@ -45,7 +48,8 @@ WRAPPED = (
 ).split()
 LINK_FLAGS = " ".join(f"-Wl,--wrap={name}" for name in WRAPPED)
 
-_NAMES = {"thread": "pthread_create", "alloc": "malloc", "lock": "pthread_mutex_lock", "unlock": "pthread_mutex_unlock"}  # of families
+_NAMES = {"thread": "pthread_create", "alloc": "malloc", "lock": "pthread_mutex_lock", "unlock": "pthread_mutex_unlock",
+          "print": "printf"}  # of families
 
 
 @dataclass(eq=False, slots=True)
@@ -126,6 +130,11 @@ def slow_unlock(milliseconds: int, last: int) -> Fault:
 def locks_in_turn(last: int) -> Fault:
     """A thread that has taken a lock waits, the first `last` times, until another one asks for a lock, too."""
     return Fault("lock", "turns", (20,), last=last)
+
+
+def prints_in_turn(last: int) -> Fault:
+    """While it is armed: a thread that has printed something waits, the first `last` times, until another one has, too."""
+    return Fault("print", "turns", (30,), last=last, armed=False)
 
 
 def moved_port(port: int, to: int) -> Fault:

@@ -81,6 +81,16 @@ unsigned met(struct rule *rule);
  */
 void hold(struct rule *rule, void (*look)(void *argument), void *argument);
 
+/* By its address a thread is told from the others. */
+extern __thread char myself;
+
+/*
+ * Lets another thread do next what this one was the last to do, if a rule says
+ * so: waits until *last is somebody else's `myself`, at most values[0] naps of
+ * 1 ms. On a busy machine they get longer, as they should. Keeps errno.
+ */
+void let_another_go_first(unsigned family, const char **last);
+
 /* Notes that a call has begun. Returns its place in the trace. */
 struct call *note(unsigned function, int fd, size_t asked, uint64_t from);
 
@@ -123,6 +133,9 @@ int noted_close(int fd, uint64_t from);
  * Returns how much is written.
  */
 size_t socket_write_all(int fd, const char *data, size_t len, uint64_t from);
+
+/* Called when something was printed: another may print next. Returns result. */
+int64_t printed(int64_t result);
 
 /* Ends the program, as the C library does for a buffer that is too small. */
 void __chk_fail(void) __attribute__((noreturn));

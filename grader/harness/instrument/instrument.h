@@ -23,7 +23,8 @@ enum family {
     THREAD,
     LOCK,
     UNLOCK,
-    ALLOC
+    ALLOC,
+    PRINT
 };
 
 /* What a rule does; its values in brackets. */
@@ -35,7 +36,7 @@ enum action {
     LATE,  /* a new thread starts late (naps after accept, ms in all) */
     PARK,  /* a thread that closes a socket waits, as with HOLD (ms at most) */
     TURNS, /* a thread lets another one send (naps, ms in all), receive from the
-              same client (ms), or lock (naps) */
+              same client (ms), lock or print (naps) */
     MOVE   /* one port stands for another (port, port) */
 };
 

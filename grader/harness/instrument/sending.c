@@ -131,7 +131,7 @@ ssize_t __wrap_write(int fd, const void *data, size_t len)
     if (is_socket(fd))
         return socket_write(fd, data, len, FROM);
     handed_over(fd);
-    return __real_write(fd, data, len);
+    return (ssize_t)printed(__real_write(fd, data, len));
 }
 
 int __wrap_eventfd_write(int fd, eventfd_t value)
@@ -146,7 +146,7 @@ static int print_to(int fd, const char *format, va_list values, uint64_t from)
     char *text;
 
     if (!is_socket(fd))
-        return __real_vdprintf(fd, format, values);
+        return (int)printed(__real_vdprintf(fd, format, values));
     int len = __real_vasprintf(&text, format, values);
     if (len < 0)
         return -1;
@@ -207,7 +207,7 @@ ssize_t __wrap_writev(int fd, const struct iovec *vector, int count)
 {
     if (!is_socket(fd)) {
         handed_over(fd);
-        return __real_writev(fd, vector, count);
+        return (ssize_t)printed(__real_writev(fd, vector, count));
     }
     size_t size = vector_size(vector, count);
     struct call *call = begin_sending(F_WRITE, fd, size, FROM);

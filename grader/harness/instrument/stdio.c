@@ -1,4 +1,4 @@
-/* Streams: those that a student makes of sockets, and the lock of each. */
+/* Streams that a student makes of sockets. */
 #define _GNU_SOURCE
 #include "core.h"
 
@@ -76,29 +76,4 @@ int __wrap_fileno(FILE *stream)
         if (stream != NULL && LOAD(streams[i].stream) == stream)
             return streams[i].fd;
     return __real_fileno(stream);
-}
-
-/* ThreadSanitizer does not know that a stream's lock is a lock. */
-REAL(void, flockfile, FILE *);
-REAL(int, ftrylockfile, FILE *);
-REAL(void, funlockfile, FILE *);
-
-void __wrap_flockfile(FILE *stream)
-{
-    __real_flockfile(stream);
-    taken_over_as((uintptr_t)stream);
-}
-
-int __wrap_ftrylockfile(FILE *stream)
-{
-    int result = __real_ftrylockfile(stream);
-    if (result == 0)
-        taken_over_as((uintptr_t)stream);
-    return result;
-}
-
-void __wrap_funlockfile(FILE *stream)
-{
-    handed_over_as((uintptr_t)stream);
-    __real_funlockfile(stream);
 }

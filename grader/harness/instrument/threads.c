@@ -106,24 +106,12 @@ static int unlocked(int result)
     return result;
 }
 
-/* The thread that was the last to ask for a lock, by an address of its own. */
-static const char *last_locker;
-static __thread char myself;
+static const char *last_locker; /* the thread that was the last to ask */
 
-/*
- * A thread that has a lock lets another one ask for one, at most values[0]
- * naps of 1 ms: on a busy machine they get longer, as they should.
- */
+/* A thread that has a lock lets another one ask for one, if a rule says so. */
 static int take_locks_in_turn(int result)
 {
-    struct rule *rule = rule_for(LOCK, TURNS);
-
-    if (rule == NULL)
-        return result;
-    met(rule);
-    for (int naps = 0; naps < rule->values[0] && LOAD(last_locker) == &myself;
-         naps++)
-        pause_ms(1);
+    let_another_go_first(LOCK, &last_locker);
     return result;
 }
 
