@@ -172,6 +172,15 @@ class Lab:
             if not self.until(lambda: _is_met(program.instrument, fault) and program.instrument.moved(fault.family) >= passed, 1):
                 pytest.skip(f"Not reached: the fault of this check ({fault}) did not meet the calls of your {program.role}.")
 
+    def arm_at_rest(self, program: Program, fault: Fault) -> None:
+        """Arms the fault for what comes next: a thread that is not done yet with what came before is not to be held.
+
+        A reply is read before the thread that sent it has given back its lock.
+        """
+        assert program.instrument
+        self.until(lambda: not kernel.at_work(program.inner_pid()), 1)
+        program.instrument.arm(fault)
+
     def let_go_if_needed(self, program: Program, fault: Fault, done: Callable[[], object]) -> None:
         """Waits until `done()`, if need be by letting go the thread that the fault holds.
 

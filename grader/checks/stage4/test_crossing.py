@@ -126,7 +126,7 @@ def _leave_while_looked_up(lab: Lab, server: Program, holds: list[Fault]) -> Non
     alice = enter(lab, server, "alice")[0]
     for hold in holds:
         bob = enter(lab, server, "bob")[0]
-        server.instrument.arm(hold)
+        lab.arm_at_rest(server, hold)
         alice.send_message(b"TO bob secret")
         if not lab.until(lambda: server.instrument.met(hold) or alice.received) or alice.received:
             server.instrument.disarm(hold)  # no thread gives back so many locks
@@ -135,7 +135,7 @@ def _leave_while_looked_up(lab: Lab, server: Program, holds: list[Fault]) -> Non
         while bob.message() != b"BYE":
             pass
         bob.close()
-        lab.until(lambda: kernel.asleep(server.pid), 1)  # his thread has seen the end: what was his can be given away now
+        lab.until(lambda: not kernel.at_work(server.pid), 1)  # his thread has seen the end: what was his can be given away now
         strangers = [lab.connect(server, "a stranger") for _ in range(3)]
         for stranger in strangers:
             stranger.send_message(b"nonsense")

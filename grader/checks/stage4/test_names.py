@@ -6,7 +6,6 @@ import string
 
 from grader.check import check
 from grader.checks.common.workload import end_conversation
-from grader.harness import kernel
 from grader.harness.instrument import Fault, held_send, held_unlock
 from grader.harness.lab import Lab
 from grader.harness.peer import Peer
@@ -251,8 +250,7 @@ def test_a_name_is_free_when_BYE_arrives(lab: Lab) -> None:
     server = lab.server(faults=[hold])
     alice = enter(lab, server, "alice")[0]
     before = lab.connect(server)
-    lab.until(lambda: kernel.asleep(server.pid), 1)  # alice's thread has come back from the send() of her OK, and is not held there
-    server.instrument.arm(hold)
+    lab.arm_at_rest(server, hold)
     alice.send_message(b"QUIT")
     lab.until(lambda: server.instrument.met(hold) or alice.ended)
     before.send_message(b"NAME alice")
