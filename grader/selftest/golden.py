@@ -9,8 +9,9 @@ from grader.diagnosis import as_closed
 from grader.report.terminal import HEIGHT, WIDTH, screen
 from grader.selftest.corpus import HERE, Mutant
 
-# Ports, times and temporary directories differ from run to run.
-_VARYING = ((re.compile(r"^( +)\d+\.\d{3}  "), r"\1 .     "), (re.compile(r"\b1\d{4}\b"), "PORT"),
+# Times, ports (5000 is the default, and stays), addresses in memory and temporary directories differ from run to run.
+_VARYING = ((re.compile(r"^( +)\d+\.\d{3}  "), r"\1 .     "), (re.compile(r"\b1\d{4}\b(?! byte)"), "PORT"),
+            (re.compile(r"\bport (?!5000\b)\d{4,5}\b"), "port PORT"), (re.compile(r"0x[0-9a-f]{6,}"), "0x..."),
             (re.compile(r'/tmp/[^ "]*'), '...'))
 # How a program ended, and behind it what the check noticed of that.
 _NOTICED = re.compile(r"(Your \w+ (?:ended by itself|was ended by) [^.]*\.).*?(?= hint \d/\d)")
