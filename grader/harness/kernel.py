@@ -12,6 +12,7 @@ import struct
 from dataclasses import dataclass
 
 LOWEST = 19  # nice(2)
+LISTINGS = 100  # of threads, at most, until one is complete
 LISTEN = 10  # include/net/tcp_states.h
 ESTABLISHED = 1
 
@@ -86,7 +87,7 @@ def _living(pid: int) -> str:
     first = f"/proc/{pid}"
     if _state(first) != "Z":
         return first
-    tasks = (f"{first}/task/{task}" for task in _listdir(f"{first}/task"))
+    tasks = (f"{first}/task/{task}" for task in _tasks(pid))
     return next((task for task in tasks if _state(task) not in _ENDED), first)
 
 
@@ -116,7 +117,24 @@ def descriptors(pid: int) -> int:
 
 def threads(pid: int) -> int:
     """How many threads the process has."""
-    return len(_listdir(f"/proc/{pid}/task"))
+    try:
+        with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as status:
+            return next((int(line.split()[1]) for line in status if line.startswith("Threads:")), 0)
+    except OSError:
+        return 0  # it has ended
+
+
+def _tasks(pid: int) -> list[str]:
+    """The ids of all threads of the process.
+
+    Where a thread ends while the kernel lists them, its list ends, too (proc_task_readdir() in fs/proc/base.c): then
+    fewer are there than the kernel counts, and they are listed once more.
+    """
+    for _ in range(LISTINGS):
+        tasks = _listdir(f"/proc/{pid}/task")
+        if sum(os.path.exists(f"/proc/{pid}/task/{task}") for task in tasks) >= threads(pid):
+            break
+    return tasks
 
 
 def processor_times(pid: int) -> dict[int, tuple[float, float]]:
@@ -125,7 +143,7 @@ def processor_times(pid: int) -> dict[int, tuple[float, float]]:
     They come from schedstat (Documentation/scheduler/sched-stats.rst of the kernel).
     """
     seconds = {}
-    for task in _listdir(f"/proc/{pid}/task"):
+    for task in _tasks(pid):
         try:
             with open(f"/proc/{pid}/task/{task}/schedstat", encoding="ascii") as stat:
                 ran, waited = stat.read().split()[:2]
@@ -137,7 +155,7 @@ def processor_times(pid: int) -> dict[int, tuple[float, float]]:
 
 def give_way(pid: int) -> None:
     """Lets the process run only when nobody else of its session wants to (nice(2), sched(7))."""
-    for thread in _listdir(f"/proc/{pid}/task"):
+    for thread in _tasks(pid):
         try:
             os.setpriority(os.PRIO_PROCESS, int(thread), LOWEST)
         except OSError:
@@ -165,7 +183,12 @@ def stopped(pid: int) -> bool:
 
 
 def _states_of_threads(pid: int) -> set[str]:
-    return {_state(f"/proc/{pid}/task/{task}") for task in _listdir(f"/proc/{pid}/task")} - _ENDED
+    """Asked again when one has ended meanwhile: it may have started another one before."""
+    for _ in range(LISTINGS):
+        states = {_state(f"/proc/{pid}/task/{task}") for task in _tasks(pid)}
+        if "" not in states:
+            break
+    return states - _ENDED
 
 
 def _state(directory: str) -> str:
@@ -212,7 +235,7 @@ def thread_calls(pid: int) -> list[ThreadCall]:
     A thread that the kernel does not show has no entry: to look needs the right to trace it (ptrace(2)).
     """
     calls = []
-    for task in sorted(_listdir(f"/proc/{pid}/task"), key=int):
+    for task in sorted(_tasks(pid), key=int):
         try:
             with open(f"/proc/{pid}/task/{task}/syscall", encoding="ascii") as file:
                 fields = file.read().split()
