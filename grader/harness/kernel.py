@@ -183,7 +183,7 @@ def stopped(pid: int) -> bool:
 
 
 def _states_of_threads(pid: int) -> set[str]:
-    """Asked again when one has ended meanwhile: it may have started another one before."""
+    """The states of all threads that have not ended. When one ends meanwhile, all are read again: it may have started another."""
     for _ in range(LISTINGS):
         states = {_state(f"/proc/{pid}/task/{task}") for task in _tasks(pid)}
         if "" not in states:
