@@ -71,5 +71,7 @@ int main(int argc, char **argv)
 
     if (result == -1)
         fprintf(stderr, "client: %s\n", strerror(errno));
+    /* TODO 4.9: and if the server closed although nobody had said QUIT?
+     * See handouts/stage4.md. */
     return result == -1 ? 1 : 0;
 }

@@ -31,10 +31,11 @@ struct peer *peer_new(int fd)
 int names_enter(struct names *names, struct peer *peer, const char *name,
                 size_t len)
 {
+    /* TODO 4.3, step 2: a name that is not valid is EINVAL. Then, under the
+     * lock, look whether the name is free and enter it: one step.
+     * See handouts/stage4.md. */
     if (!name_valid(name, len))
         return -1;
-    /* TODO 4.3, step 2: under the lock, look whether the name is free and
-     * enter it: one step. See handouts/stage4.md. */
     errno = ENOSYS;
     return -1;
 }

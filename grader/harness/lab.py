@@ -7,7 +7,6 @@ program by accident, and the events of a check have one order. Nothing here slee
 
 from __future__ import annotations
 
-import errno
 import os
 import selectors
 import socket
@@ -22,6 +21,7 @@ import pytest
 
 from . import hang, kernel, ports, trace
 from .build import Build
+from .connecting import Connecting
 from .deadline import DEADLINE, LONGEST_TURN, Wait
 from .failures import NO_CONNECT, NO_LISTENER, NOT_WRITTEN, SWAPPED_PORT, Failed, NotWritten, State
 from .instrument import SHORT_HOLD, Fault, Instrument
@@ -202,26 +202,16 @@ class Lab:
         `receive_buffer` is SO_RCVBUF, and `segment` TCP_MAXSEG: both in bytes. With small segments the kernel gives the
         server's side a small send buffer, too: 85 KiB for 536 bytes instead of 2.5 MiB (tcp_sndbuf_expand() in net/ipv4/tcp_input.c).
         """
-        assert server.address
+        return self.begin_connecting(server, receive_buffer=receive_buffer, segment=segment).finish(name)
+
+    def begin_connecting(self, server: Program, *, receive_buffer: int | None = None, segment: int | None = None) -> Connecting:
+        """A connection that may not be there yet: a halted server may have a short queue. The options are those of `connect`."""
         sock = socket.socket()
         if receive_buffer:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         if segment:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, segment)
-        sock.setblocking(False)
-        result = errno.EINPROGRESS
-
-        def connected() -> bool:
-            nonlocal result
-            result = sock.connect_ex(server.address)
-            return result not in (errno.EINPROGRESS, errno.EALREADY)
-
-        self.until(connected)
-        if result not in (0, errno.EISCONN):
-            sock.close()
-            self._until_done()  # a process that dies closes its sockets first
-            self.fail(f"Nobody could connect to your server: {os.strerror(result)}.")
-        return self._peer(sock, name or f"client {len(self.peers) + 1}", server, server.address)
+        return Connecting(self, server, sock)
 
     def listen(self, address: str = "127.0.0.1") -> socket.socket:
         """A listening socket: the harness plays the server for a student's client."""
@@ -249,9 +239,10 @@ class Lab:
         if not found:
             ended = self.programs[-1].how_it_ended()
             self.fail_with(NO_CONNECT, f"Your client did not connect to the host and port that it was given.{ended}", cause and cause + ended)
-        return self._peer(found[0][0], name, self.programs[-1], found[0][1])
+        return self.add_peer(found[0][0], name, self.programs[-1], found[0][1])
 
-    def _peer(self, sock: socket.socket, name: str, program: Program, there: tuple[str, int]) -> Peer:
+    def add_peer(self, sock: socket.socket, name: str, program: Program, there: tuple[str, int]) -> Peer:
+        """The peer at this end of a new connection with the program, whose end has the address `there`. Takes the socket."""
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.setblocking(False)
         peer = Peer(self, sock, name, f"your {program.role}", there)
@@ -361,7 +352,7 @@ class Lab:
         """Ends the check as failed. A program that died is named first: it explains the rest."""
         self.pump()
         if any(peer.ended for peer in self.peers):  # a process that dies closes its sockets first
-            self._until_done()
+            self.until_done()
         for program in self.programs:
             if program.not_written():
                 raise NotWritten(f"Not written yet: {program.not_written()}", kind=NOT_WRITTEN)
@@ -388,12 +379,12 @@ class Lab:
 
     def finish(self) -> None:
         """What every check asks at its end: no program of the student has crashed."""
-        self._until_done()
+        self.until_done()
         for program in self.programs:
             if death := program.unexpected_end():
                 self.fail(death)
 
-    def _until_done(self) -> None:
+    def until_done(self) -> None:
         """Waits until each program sleeps or has ended: until then a crash may be under way."""
         hung = self.timed_out
         self.until(lambda: all(not program.alive() or kernel.asleep(program.inner_pid()) for program in self.programs), 1)

@@ -29,7 +29,7 @@ USUAL_NOFILE = 1024  # descriptors that a shell gives a program; the grader itse
 OUTPUT_CAP = 4 << 20  # bytes kept of a program's output; what follows is read and dropped
 _ESCAPES = re.compile(rb"\x1b(?:\[[0-9;?]*[A-Za-z]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[()][0-9A-Z]|[=>78])|\x07")  # console_codes(4)
 _USUAL_PROMPT = re.compile(rb"[\w-]{0,31}[>$#%?]+ ?")
-LONGEST_PROMPT, MOST_PROMPTS = 200, 20  # bytes; different ones of one client
+LONGEST_PROMPT, MOST_PROMPTS = 200, 4096  # bytes; different ones of one client: some count their lines
 QUIET_SECONDS = 5  # for the end of all work of a server under a tool
 REPORT_SECONDS = 10  # for a tool's report
 MOST_READS = 64  # of what has been printed; the kernel gives out at most 4 KiB of a terminal at once

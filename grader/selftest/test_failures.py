@@ -220,7 +220,7 @@ def test_a_connection_that_was_reset_at_once_is_a_connection(talking: Lab) -> No
         theirs = listener.accept()[0]
         theirs.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         theirs.close()
-        peer = talking._peer(ours, "client 1", server, listener.getsockname())
+        peer = talking.add_peer(ours, "client 1", server, listener.getsockname())
         talking.until(lambda: peer.ended)
         assert peer.ended == "reset"
 

@@ -20,6 +20,27 @@ from grader.harness.instrument import Fault, Instrument, compile_object, fail, s
 from grader.harness.lab import Lab
 from grader.session import run
 
+# Two connected sockets of the network, made past the instrument.
+PAIR = r"""
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+static void network_pair(int s[2])
+{
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    socklen_t size = sizeof a;
+    int listener = (int)syscall(SYS_socket, AF_INET, SOCK_STREAM, 0);
+    syscall(SYS_listen, listener, 1);
+    getsockname(listener, (struct sockaddr *)&a, &size);
+    s[0] = (int)syscall(SYS_socket, AF_INET, SOCK_STREAM, 0);
+    syscall(SYS_connect, s[0], &a, size);
+    s[1] = (int)syscall(SYS_accept4, listener, NULL, NULL, 0);
+    syscall(SYS_close, listener);
+}
+"""
+
 # Calls each function once, on a pair of connected sockets where it moves bytes, and prints what it returned.
 EVERY_CALL = r"""
 #define _GNU_SOURCE
@@ -39,8 +60,10 @@ EVERY_CALL = r"""
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <threads.h>
-#include <unistd.h>
-
+#include <linux/sockios.h>
+#include <sched.h>
+#include <sys/ioctl.h>
+""" + PAIR + r"""
 /* What a compiler makes of some calls with -D_FORTIFY_SOURCE. */
 ssize_t __recv_chk(int, void *, size_t, size_t, int);
 ssize_t __recvfrom_chk(int, void *, size_t, size_t, int, struct sockaddr *, socklen_t *);
@@ -159,6 +182,7 @@ static void print_all_ways(void)
     say_ok("fputc", fputc('x', null) == 'x');
     say_ok("putc", putc('x', null) == 'x');
     say_ok("fwrite", fwrite("xyz", 1, 3, null) == 3);
+    say_ok("fflush", fflush(null) == 0);
     flockfile(stdout);
     funlockfile(stdout);
     say_ok("flockfile", 1);
@@ -218,10 +242,12 @@ static void posix_threads(void)
     pthread_mutex_unlock(&lock);
     if (made == 0)
         say_ok("pthread_join", pthread_join(thread, NULL) == 0);
-    pthread_rwlock_rdlock(&readers);
+    say_ok("pthread_rwlock_rdlock", pthread_rwlock_rdlock(&readers) == 0);
     say_ok("pthread_rwlock_unlock", pthread_rwlock_unlock(&readers) == 0);
+    say_ok("pthread_rwlock_wrlock", pthread_rwlock_wrlock(&readers) == 0);
+    pthread_rwlock_unlock(&readers);
     pthread_spin_init(&spin, 0);
-    pthread_spin_lock(&spin);
+    say_ok("pthread_spin_lock", pthread_spin_lock(&spin) == 0);
     say_ok("pthread_spin_unlock", pthread_spin_unlock(&spin) == 0);
     sem_init(&semaphore, 0, 0);
     say("sem_post", sem_post(&semaphore));
@@ -308,10 +334,14 @@ int main(void)
 {
     int s[2];
     char much[128] = "";
-    socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, s);
+    int waiting = 1;
+    network_pair(s);
+    fcntl(s[1], F_SETFL, O_NONBLOCK);
     send_all_ways(s[0]);
     print_values(s[0], "12345678");
     send(s[0], much, sizeof much, 0);
+    while (waiting > 0 && ioctl(s[0], SIOCOUTQ, &waiting) == 0)
+        sched_yield(); /* until all has arrived */
     receive_all_ways(s[1]);
     use_streams(dup(s[1]));
     wait_all_ways(s[1]);
@@ -434,6 +464,12 @@ def test_who_has_locked_the_stream_prints_a_whole_line_and_then_takes_turns(tmp_
     assert _print_lines(tmp_path, locked, 1, "fputs(c, stdout)") in ("a\nb\n", "b\na\n")
 
 
+def test_who_prints_by_a_macro_takes_turns_when_it_flushes(tmp_path: Path) -> None:
+    by_macro = TWO_CALLS.replace('PRINT("\\n");', 'putc_unlocked(10, stdout);\n    fflush(stdout);').replace("PRINT(c);", "putc_unlocked(*c, stdout);\n    fflush(stdout);")
+    assert by_macro.count("fflush") == 2
+    assert _print_lines(tmp_path, by_macro, 3, "c") in ("ab\n\n", "ba\n\n")
+
+
 def _print_lines(tmp_path: Path, source: str, turns: int, call: str, inner: str = "(void)v") -> str:
     """What the program prints whose threads let each other go first, so many times: not behind the last call."""
     (tmp_path / "lines.c").write_text(source)
@@ -442,6 +478,60 @@ def _print_lines(tmp_path: Path, source: str, turns: int, call: str, inner: str 
     page = Instrument(tmp_path / "page", [Fault("print", "turns", (20_000,), last=turns)])
     made = subprocess.run([str(tmp_path / "lines")], env={instrument.VARIABLE: str(page.path)}, capture_output=True, text=True, check=True, timeout=30)
     return made.stdout
+
+
+# Two threads take two locks each, in different orders: they wait for each other for ever if each has had its turn at the first.
+TWO_LOCKS = r"""
+#include <pthread.h>
+#include <semaphore.h>
+#include <stdio.h>
+#include <threads.h>
+static TYPE locks[2];
+static void *take_both(void *first)
+{
+    TYPE *one = first, *other = first == &locks[0] ? &locks[1] : &locks[0];
+    TAKE(one);
+    puts("one");
+    fflush(stdout);
+    TAKE(other);
+    puts("both");
+    fflush(stdout);
+    GIVE(other);
+    GIVE(one);
+    return NULL;
+}
+int main(void)
+{
+    pthread_t a, b;
+    MAKE(&locks[0]);
+    MAKE(&locks[1]);
+    pthread_create(&a, NULL, take_both, &locks[0]);
+    pthread_create(&b, NULL, take_both, &locks[1]);
+    pthread_join(a, NULL);
+    pthread_join(b, NULL);
+    return 0;
+}
+"""
+
+
+@pytest.mark.parametrize(("kind", "make", "take", "give"), [
+    ("pthread_mutex_t", "pthread_mutex_init(x, NULL)", "pthread_mutex_lock(x)", "pthread_mutex_unlock(x)"),
+    ("mtx_t", "mtx_init(x, mtx_plain)", "mtx_lock(x)", "mtx_unlock(x)"),
+    ("pthread_rwlock_t", "pthread_rwlock_init(x, NULL)", "pthread_rwlock_wrlock(x)", "pthread_rwlock_unlock(x)"),
+    ("pthread_spinlock_t", "pthread_spin_init(x, 0)", "pthread_spin_lock(x)", "pthread_spin_unlock(x)"),
+    ("sem_t", "sem_init(x, 0, 1)", "sem_wait(x)", "sem_post(x)")], ids=lambda text: text.partition("(")[0])
+def test_two_orders_of_locks_end_in_a_deadlock(tmp_path: Path, kind: str, make: str, take: str, give: str) -> None:
+    (tmp_path / "locks.c").write_text(TWO_LOCKS)
+    _compile(tmp_path / "locks.c", f"-DTYPE={kind}", f"-DMAKE(x)={make}", f"-DTAKE(x)={take}", f"-DGIVE(x)={give}", "-o", str(tmp_path / "locks"),
+             str(compile_object(tmp_path / "instrument.o")), *instrument.LINK_FLAGS.split())
+    page = Instrument(tmp_path / "page", [Fault("lock", "turns", (20_000,), last=2)])
+    program = subprocess.Popen([str(tmp_path / "locks")], env={instrument.VARIABLE: str(page.path)}, stdout=subprocess.PIPE)
+    try:
+        # Each has one lock, and then nobody gets the other one.
+        assert [program.stdout.readline() for _ in range(2)] == [b"one\n", b"one\n"]
+    finally:
+        program.kill()
+        program.communicate()
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -510,6 +600,7 @@ RACE = r"""
 #include <stdatomic.h>
 #include <sys/socket.h>
 static char buffer[64];
+""" + PAIR + r"""
 static atomic_int filled; /* relaxed: it orders nothing */
 static int pair[2];
 static void *fill(void *unused)
@@ -526,7 +617,7 @@ static void use_buffer(void)
 int main(void)
 {
     pthread_t thread;
-    socketpair(AF_UNIX, SOCK_STREAM, 0, pair);
+    network_pair(pair);
     send(pair[1], buffer, sizeof buffer, 0);
     pthread_create(&thread, NULL, fill, NULL);
     while (!atomic_load_explicit(&filled, memory_order_relaxed))
@@ -630,6 +721,9 @@ def test_a_race_inside_a_wrapped_call_is_reported_where_the_student_calls_it(cal
     {"OPEN": "pipe(ends)", "GIVE": "writev(ends[1], &v, 1)", "TAKE": "readv(ends[0], &v, 1)"},
     {"OPEN": "ends[0] = ends[1] = eventfd(0, 0)", "GIVE": "eventfd_write(ends[1], 1)", "TAKE": "eventfd_read(ends[0], &n)"},
     {"OPEN": "socketpair(AF_UNIX, SOCK_STREAM, 0, ends)", "GIVE": "send(ends[1], v.iov_base, 1, 0)", "TAKE": "recv(ends[0], &n, 1, 0)"},
+    {"OPEN": "socketpair(AF_UNIX, SOCK_STREAM, 0, ends)", "GIVE": "sendto(ends[1], v.iov_base, 1, 0, NULL, 0)", "TAKE": "read(ends[0], &n, 1)"},
+    {"OPEN": "socketpair(AF_UNIX, SOCK_STREAM, 0, ends)", "GIVE": "sendmsg(ends[1], &(struct msghdr){.msg_iov = &v, .msg_iovlen = 1}, 0)",
+     "TAKE": "recvmsg(ends[0], &(struct msghdr){.msg_iov = &v, .msg_iovlen = 1}, 0)"},
 ], ids=lambda words: words["GIVE"].partition("(")[0])
 def test_memory_may_be_handed_over_through_a_descriptor(words: dict[str, str], tmp_path: Path) -> None:
     assert _races(HAND_OVER, tmp_path, **words) == []
@@ -640,11 +734,66 @@ def test_threads_may_throw_away_what_they_receive(buffer: str, tmp_path: Path) -
     assert _races(THROW_AWAY, tmp_path, BUFFER=buffer) == []
 
 
+# Hands a struct with padding over through a descriptor, sends bytes to a client that nobody has set, and keeps an address in epoll only.
+UNSET = r"""
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+""" + PAIR + r"""
+struct job { char c; long n; };
+static int ends[2], network[2], poller;
+static void watch(void)
+{
+    struct epoll_event event = {.events = EPOLLIN, .data.ptr = malloc(40)};
+    epoll_ctl(poller, EPOLL_CTL_ADD, network[0], &event);
+}
+int main(void)
+{
+    struct job *job = malloc(sizeof *job);
+    struct job got;
+    job->c = 'c';
+    job->n = 1;
+    pipe(ends);
+    write(ends[1], job, sizeof *job);
+    if (read(ends[0], &got, sizeof got) != sizeof got)
+        return 1;
+    socketpair(AF_UNIX, SOCK_STREAM, 0, ends);
+    send(ends[1], job, sizeof *job, 0);
+    if (recv(ends[0], &got, sizeof got, 0) != sizeof got || memcmp(&got, job, sizeof got) != 0)
+        return 1;
+    free(job);
+    network_pair(network);
+    poller = epoll_create1(0);
+    watch();
+    LAST;
+    return 0;
+}
+"""
+
+
+@pytest.mark.parametrize(("last", "kind"), [
+    ("(void)0", None), ("send(network[0], malloc(8), 8, 0)", "SyscallParam"), ("write(network[0], malloc(8), 8)", "SyscallParam"),
+    ("close(network[0])", "Leak_DefinitelyLost"), ("epoll_ctl(poller, EPOLL_CTL_DEL, network[0], NULL)", "Leak_DefinitelyLost")])
+def test_valgrind_knows_what_threads_and_the_kernel_may_be_given(last: str, kind: str | None, tmp_path: Path) -> None:
+    file = tmp_path / "stage1_echo" / "program.c"
+    file.parent.mkdir()
+    file.write_text(UNSET)
+    _compile(file, f"-DLAST={last}", "-o", str(tmp_path / "program"), str(compile_object(tmp_path / "instrument.o")), *instrument.LINK_FLAGS.split())
+    report = tmp_path / "report.xml"
+    subprocess.run(["valgrind", *memory.MEMCHECK, "--xml=yes", f"--xml-file={report}", str(tmp_path / "program")], check=True, timeout=60)
+    lab = SimpleNamespace(held="", files=[], build=SimpleNamespace(source=tmp_path))
+    program = SimpleNamespace(role="server", process=SimpleNamespace(args=[f"--xml-file={report}"]))
+    found = memory.findings(lab, program)
+    wanted = memory._KINDS[kind] if kind else ""
+    assert [wanted in sentence for sentence in found if "40 bytes" in sentence or "system call" in sentence] == ([True] if kind else []), found
+
+
 # One call lasts while others fill the trace again and again.
 LASTS = r"""
 #include <pthread.h>
 #include <sys/socket.h>
 #include <unistd.h>
+""" + PAIR + r"""
 static int slow[2], fast[2];
 static void *wait_for_it(void *unused)
 {
@@ -656,8 +805,8 @@ int main(void)
     pthread_t thread;
     char byte = 0;
     void *wrong;
-    socketpair(AF_UNIX, SOCK_STREAM, 0, slow);
-    socketpair(AF_UNIX, SOCK_STREAM, 0, fast);
+    network_pair(slow);
+    network_pair(fast);
     pthread_create(&thread, NULL, wait_for_it, NULL);
     for (int i = 0; i < 10000; i++)
         if (send(fast[0], &byte, 1, 0) != 1 || recv(fast[1], &byte, 1, 0) != 1)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from grader.check import check
 from grader.checks.common.workload import LEFT_SECONDS, converse, end_conversation
 from grader.harness import kernel
+from grader.harness.connecting import Connecting
 from grader.harness.failures import CRASH, ENDED
 from grader.harness.instrument import Fault, fail, late_threads, parked_close, receives_in_turn
 from grader.harness.lab import Lab
@@ -95,11 +96,13 @@ def test_without_free_descriptors_the_server_waits_and_recovers(lab: Lab) -> Non
     server = lab.server(nofile=limit)
     first = converse(lab, server)
     before = kernel.descriptors(server.pid)
-    crowd, waiting = [], 0
-    while waiting < 4 and len(crowd) < 40:  # only a few more than fit: a short backlog is right, too
+    crowd: list[Peer | Connecting] = []
+    waiting = 0
+    while waiting < 4 and len(crowd) < 40:
         held = kernel.descriptors(server.pid)
-        crowd.append(lab.connect(server))
-        served = held < limit and lab.until(lambda: kernel.descriptors(server.pid) > held or crowd[-1].ended, 0.3)
+        client = lab.begin_connecting(server)
+        crowd.append(client.finish() if client.made() else client)  # a short queue has no room for it, and is right, too
+        served = held < limit and lab.until(lambda: kernel.descriptors(server.pid) > held or _is_ended(crowd[-1]), 0.3)
         waiting += not served
     still_served(lab, first)
     lab.require_idle(server, "Out of descriptors")
@@ -108,6 +111,10 @@ def test_without_free_descriptors_the_server_waits_and_recovers(lab: Lab) -> Non
     still_served(lab, first)
     lab.until(lambda: kernel.descriptors(server.pid) <= before, LEFT_SECONDS)
     end_conversation(converse(lab, server, "bob"))
+
+
+def _is_ended(client: Peer | Connecting) -> bool:
+    return isinstance(client, Peer) and bool(client.ended)
 
 
 @check("server.no_thread", points={3: 0.5, 4: 0.25}, todo={3: "3.3", 4: "4.6"}, about=(ENDED,), hints=(
@@ -193,18 +200,19 @@ def test_a_thread_may_start_late(lab: Lab) -> None:
     """A new thread starts only when the accept loop has gone on to the next client. Each client keeps its own
     connection.
 
-    Three clients connect and speak while the server is halted. When it runs again, each new thread is held until
-    the next pthread_create(), or until the accept loop has waited 0.3 s for another client, at most for a second. Each of
-    the three must get the answer to its own words, and then another one.
+    Three clients connect while the server is halted, and speak as soon as they are connected. When it runs again, each
+    new thread is held until the next pthread_create(), or until the accept loop has waited 0.3 s for another client, at
+    most for a second. Each of the three must get the answer to its own words, and then another one.
     """
     fault = late_threads()
     server = lab.server(faults=[fault])
     server.stop()  # so that all of them are there before the first thread is made
-    peers = [lab.connect(server, name) for name in ("alice", "bob", "carol")]
+    clients = [lab.begin_connecting(server) for _ in range(3)]
+    server.go_on()
+    peers = [client.finish(name) for client, name in zip(clients, ("alice", "bob", "carol"))]
     for peer in peers:
         name = peer.name.encode()
         peer.send_message(b"NAME " + name if lab.stage == 4 else b"I am " + name)
-    server.go_on()
     for peer in peers:
         wanted = b"OK" if lab.stage == 4 else b"I am " + peer.name.encode()
         peer.expect_message(wanted, cause=f"Of three clients that came together, {peer.name} was not answered: "

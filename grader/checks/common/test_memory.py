@@ -55,7 +55,7 @@ def test_the_server_uses_only_its_own_memory_and_gives_it_back(lab: Lab) -> None
     and every answer must still come.
     """
     rehearse(lab, lambda bench: workload.serve(bench, bench.server()))
-    server = lab.server(**memory.valgrind(lab, memory.MEMCHECK))
+    server = lab.server(faults=(), **memory.valgrind(lab, memory.MEMCHECK))
     workload.serve(lab, server)
     server.finish_under_tool()
     found = memory.findings(lab, server)
@@ -72,7 +72,7 @@ def test_the_client_uses_only_its_own_memory_and_gives_it_back(lab: Lab) -> None
     or was never set, no memory may be lost, and the exit status must be 0.
     """
     rehearse(lab, workload.talk)
-    client = workload.talk(lab, **memory.valgrind(lab, memory.MEMCHECK))
+    client = workload.talk(lab, faults=(), **memory.valgrind(lab, memory.MEMCHECK))
     found = memory.findings(lab, client)
     lab.require(not found, "In your client, " + " Also, ".join(found[:3]), kind=REPORTED)
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from grader.check import check
 from grader.checks.common.backlog import Backlog
+from grader.checks.common.workload import LEFT_SECONDS, end_conversation
 from grader.checks.stage4.test_names import ask, enter
 from grader.harness import kernel
 from grader.harness.failures import Failed
@@ -14,7 +15,7 @@ from grader.harness.instrument import interrupt
 from grader.harness.lab import Lab
 from grader.harness.peer import Peer
 from grader.harness.program import Program
-from grader.harness.wire import END, encode, quote
+from grader.harness.wire import END, count, encode, quote
 
 HINTS = (
     "If bob never reads, in which call does alice's thread wait, and what does it hold meanwhile?",
@@ -175,10 +176,11 @@ def test_a_receiver_that_takes_nothing_for_5_seconds_is_dropped(lab: Lab) -> Non
     bob reads nothing, and alice writes to him until nothing moves any more, while carol asks WHO again and again.
     bob must be gone from the list within 7.5 seconds, and neither this nor the end of his connection may come before he has
     taken nothing for 2.5 seconds. Then a message to him must get ERR no such user, and one to alice OK. When bob reads
-    again, he must find the end of his connection.
+    again, he must find the end of his connection. He closes, and 2 seconds later the server may have no more descriptors
+    and threads than before, when of three clients one had said QUIT.
     """
     server = lab.server()
-    carol = enter(lab, server, "carol")[0]
+    carol, held = _one_of_three_leaves(lab, server)
     jam = Jam(lab, server)
     jam.until_stuck()
     carol.send_message(b"WHO")
@@ -205,6 +207,28 @@ def test_a_receiver_that_takes_nothing_for_5_seconds_is_dropped(lab: Lab) -> Non
     ask(carol, b"TO alice are you still there?", b"OK")
     jam.bob.read_on()
     jam.bob.expect_end("bob was dropped, and his connection stayed open.", nothing_more=False)
+    jam.bob.close()
+    lab.until(lambda: not _more_than(held, server), LEFT_SECONDS)
+    left = _more_than(held, server)
+    lab.require(not left, f"bob was dropped and closed his connection; 2 seconds later your server still had {left}.")
+
+
+def _one_of_three_leaves(lab: Lab, server: Program) -> tuple[Peer, tuple[int, int]]:
+    """carol, and how many descriptors and threads the server has when of three clients one has left; then she is alone."""
+    carol, dave, erin = enter(lab, server, "carol", "dave", "erin")
+    three = kernel.descriptors(server.pid)
+    end_conversation(erin)
+    lab.until(lambda: kernel.descriptors(server.pid) < three and not kernel.at_work(server.pid), LEFT_SECONDS)
+    held = kernel.descriptors(server.pid), kernel.threads(server.pid)
+    end_conversation(dave)
+    return carol, held
+
+
+def _more_than(held: tuple[int, int], server: Program) -> str:
+    """What the server has more than that, in words, or an empty string."""
+    descriptors, threads = kernel.descriptors(server.pid) - held[0], kernel.threads(server.pid) - held[1]
+    parts = [f"{count(more, what)} more than before" for more, what in ((descriptors, "descriptor"), (threads, "thread")) if more > 0]
+    return " and ".join(parts)
 
 
 @check("server.short_pause", points={4: 0.25}, todo="4.5", slow=True, hints=(

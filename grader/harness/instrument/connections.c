@@ -187,13 +187,13 @@ static int replace(int was_socket, int fd)
 
 int __wrap_dup2(int from, int to)
 {
-    int was_socket = from != to && is_socket(to);
+    int was_socket = from != to && is_network(to);
     return replace(was_socket, __real_dup2(from, to));
 }
 
 int __wrap_dup3(int from, int to, int flags)
 {
-    int was_socket = is_socket(to);
+    int was_socket = is_network(to);
     return replace(was_socket, __real_dup3(from, to, flags));
 }
 
@@ -205,10 +205,11 @@ static int was_replaced(int fd)
 
 int noted_close(int fd, uint64_t from)
 {
-    int was_socket = was_replaced(fd) || is_socket(fd);
+    int was_socket = was_replaced(fd) || is_network(fd);
     unsigned before = fd >= 0 && fd < DESCRIPTORS ? LOAD(accepted[fd]) : 0;
     struct call *call = note(F_CLOSE, fd, 0, from);
-    handed_over(fd); /* the end of a pipe tells, too */
+    handed_over(fd, NULL, 0); /* the end of a pipe tells, too */
+    no_longer_kept(fd);
     int result = (int)done(call, __real_close(fd));
     int error = errno;
     if (was_socket)

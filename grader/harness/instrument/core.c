@@ -29,6 +29,14 @@
 #include <time.h>
 #include <unistd.h>
 
+#if __has_include(<valgrind/memcheck.h>)
+#include <valgrind/memcheck.h>
+#else
+#define RUNNING_ON_VALGRIND 0
+#define VALGRIND_MAKE_MEM_DEFINED_IF_ADDRESSABLE(start, len)                   \
+    ((void)(start), (void)(len))
+#endif
+
 REAL(int, close, int);
 
 struct page *page;
@@ -77,13 +85,26 @@ void pause_ms(unsigned ms)
         ;
 }
 
-int is_socket(int fd)
+/* The family of a socket, AF_UNSPEC if fd is none. */
+static int family_of(int fd)
 {
-    int saved = errno, type;
-    socklen_t size = sizeof type;
-    int answer = getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) == 0;
+    int saved = errno, family;
+    socklen_t size = sizeof family;
+    int known = getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &family, &size) == 0;
     errno = saved;
-    return answer;
+    return known ? family : AF_UNSPEC;
+}
+
+int is_network(int fd)
+{
+    int family = family_of(fd);
+
+    return family != AF_UNSPEC && family != AF_UNIX;
+}
+
+int is_local(int fd)
+{
+    return family_of(fd) == AF_UNIX;
 }
 
 /* -- ThreadSanitizer: of its runtime, where there is one -------------------- */
@@ -144,22 +165,25 @@ static char between_threads;
 /* True for a pipe, an eventfd, a local socket: not for one of the network. */
 static int is_between_threads(int fd)
 {
-    int saved = errno, family;
-    socklen_t size = sizeof family;
+    int saved = errno;
     struct stat what;
-    int answer = fstat(fd, &what) == 0 && !S_ISCHR(what.st_mode) &&
-                 !S_ISREG(what.st_mode);
-    if (answer && S_ISSOCK(what.st_mode))
-        answer = getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &family, &size) == 0 &&
-                 family == AF_UNIX;
+    int known = fstat(fd, &what) == 0;
     errno = saved;
-    return answer;
+    if (!known || S_ISCHR(what.st_mode) || S_ISREG(what.st_mode))
+        return 0;
+    return !S_ISSOCK(what.st_mode) || is_local(fd);
 }
 
-void handed_over(int fd)
+void handed_over(int fd, const struct iovec *vector, int count)
 {
-    if (__tsan_release != NULL && is_between_threads(fd))
+    if ((__tsan_release == NULL && !RUNNING_ON_VALGRIND) ||
+        !is_between_threads(fd))
+        return;
+    if (__tsan_release != NULL)
         __tsan_release(&between_threads);
+    for (int i = 0; vector != NULL && i < count; i++)
+        VALGRIND_MAKE_MEM_DEFINED_IF_ADDRESSABLE(vector[i].iov_base,
+                                                 vector[i].iov_len);
 }
 
 void taken_over(int fd)

@@ -47,16 +47,23 @@ uint64_t in_ms(int ms);
 /* Sleeps, and no signal shortens it. */
 void pause_ms(unsigned ms);
 
-/* True if fd is a socket. Keeps errno. */
-int is_socket(int fd);
+/*
+ * True if fd is a socket of the network; of this machine's own (AF_UNIX), which
+ * is no more than a pipe between threads: what goes through it is not made short
+ * and does not fail. Both keep errno.
+ */
+int is_network(int fd);
+int is_local(int fd);
 
 /*
  * What one thread writes to a pipe (or an eventfd, or a local socket) and
  * another reads from it orders the two.
  * ThreadSanitizer is told so here, because it runs with io_sync=0 (memory.py):
- * otherwise it would see races where memory is handed over in this way.
+ * otherwise it would see races where memory is handed over in this way. And
+ * valgrind is told that what stands in `vector` may be handed over although
+ * nobody has set all of it: a struct has padding. NULL: nothing is handed over.
  */
-void handed_over(int fd);
+void handed_over(int fd, const struct iovec *vector, int count);
 void taken_over(int fd);
 
 /*
@@ -133,6 +140,9 @@ int noted_close(int fd, uint64_t from);
  * Returns how much is written.
  */
 size_t socket_write_all(int fd, const char *data, size_t len, uint64_t from);
+
+/* fd is closed: the address that epoll kept for it is forgotten. */
+void no_longer_kept(int fd);
 
 /* Called when something was printed: another may print next. Returns result. */
 int64_t printed(int64_t result);

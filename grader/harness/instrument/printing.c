@@ -14,17 +14,20 @@ REAL(int, puts, const char *);
 REAL(int, fputs, const char *, FILE *);
 REAL(int, fputc, int, FILE *);
 REAL(size_t, fwrite, const void *, size_t, size_t, FILE *);
+REAL(int, fflush, FILE *);
 REAL(void, flockfile, FILE *);
 REAL(int, ftrylockfile, FILE *);
 REAL(void, funlockfile, FILE *);
 
-static __thread int locked; /* streams that this thread has locked */
+static __thread int locked;    /* streams that this thread has locked */
+static __thread int unflushed; /* it has printed, and has not flushed since */
 
 int64_t printed(int64_t result)
 {
     static const char *last_printer;
 
     STORE(last_printer, &myself);
+    unflushed = 1;
     /* Nobody can come in between before the stream is unlocked. */
     if (locked <= 0)
         let_another_go_first(PRINT, &last_printer);
@@ -122,6 +125,20 @@ int __wrap_putchar(int c)
 size_t __wrap_fwrite(const void *data, size_t size, size_t count, FILE *stream)
 {
     return (size_t)printed((int64_t)__real_fwrite(data, size, count, stream));
+}
+
+/*
+ * What putchar_unlocked() and its relatives print is seen here only: they are
+ * no calls, but lines of a header. They need a lock of the student's own.
+ */
+int __wrap_fflush(FILE *stream)
+{
+    int result = __real_fflush(stream);
+
+    if (!unflushed)
+        printed(0);
+    unflushed = 0;
+    return result;
 }
 
 /* ThreadSanitizer does not know that a stream's lock is a lock. */

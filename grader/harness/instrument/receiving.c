@@ -40,7 +40,6 @@ static ssize_t finish_receiving(struct call *call, int fd, void *data,
 
     if (page != NULL && fd >= 0 && fd < DESCRIPTORS)
         ADD(receivers[fd], -1u);
-    taken_over(fd);
     if (page != NULL && data != NULL)
         keep_vector(call, &all, 1, n);
     return (ssize_t)done(call, n);
@@ -50,6 +49,11 @@ static ssize_t finish_receiving(struct call *call, int fd, void *data,
 static ssize_t receive(int fd, void *data, size_t len, int flags,
                        struct sockaddr *from, socklen_t *size, uint64_t at)
 {
+    if (is_local(fd)) {
+        ssize_t n = __real_recvfrom(fd, data, len, flags, from, size);
+        taken_over(fd);
+        return n;
+    }
     struct call *call = note(F_RECV, fd, len, at);
     if (fails(RECV, call))
         return -1;
@@ -89,7 +93,7 @@ ssize_t socket_read(int fd, void *data, size_t len, uint64_t from)
 
 static ssize_t read_from(int fd, void *data, size_t len, uint64_t from)
 {
-    if (is_socket(fd))
+    if (is_network(fd))
         return socket_read(fd, data, len, from);
     ssize_t n = __real_read(fd, data, len);
     taken_over(fd);
@@ -111,6 +115,11 @@ int __wrap_eventfd_read(int fd, eventfd_t *value)
 static ssize_t receive_message(int fd, struct msghdr *message, int flags,
                                uint64_t from)
 {
+    if (is_local(fd)) {
+        ssize_t n = __real_recvmsg(fd, message, flags);
+        taken_over(fd);
+        return n;
+    }
     size_t size = vector_size(message->msg_iov, (int)message->msg_iovlen);
     struct call *call = note(F_RECVMSG, fd, size, from);
     if (fails(RECV, call))
@@ -122,7 +131,6 @@ static ssize_t receive_message(int fd, struct msghdr *message, int flags,
     shorter.msg_iov = (struct iovec *)part.at;
     shorter.msg_iovlen = (size_t)part.count;
     ssize_t n = __real_recvmsg(fd, &shorter, flags);
-    taken_over(fd);
     message->msg_namelen = shorter.msg_namelen;
     message->msg_controllen = shorter.msg_controllen;
     message->msg_flags = shorter.msg_flags;
@@ -151,7 +159,7 @@ int __wrap_recvmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags,
 
 ssize_t __wrap_readv(int fd, const struct iovec *vector, int count)
 {
-    if (!is_socket(fd)) {
+    if (!is_network(fd)) {
         ssize_t n = __real_readv(fd, vector, count);
         taken_over(fd);
         return n;
@@ -164,7 +172,6 @@ ssize_t __wrap_readv(int fd, const struct iovec *vector, int count)
     struct vector part =
         shortened_vector(RECV, (struct vector){vector, count}, cut, call);
     ssize_t n = __real_readv(fd, part.at, part.count);
-    taken_over(fd);
     if (page != NULL)
         keep_vector(call, part.at, part.count, n);
     return (ssize_t)done(call, n);

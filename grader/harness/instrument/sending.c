@@ -26,7 +26,6 @@ static struct call *begin_sending(unsigned function, int fd, size_t len,
     struct call *call = note(function, fd, len, from);
     if (page != NULL && fd >= 0 && fd < DESCRIPTORS)
         STORE(last_sender[fd], call->thread);
-    handed_over(fd);
     return call;
 }
 
@@ -82,10 +81,14 @@ static ssize_t finish_sending(struct call *call, int fd,
 
 ssize_t __wrap_send(int fd, const void *data, size_t len, int flags)
 {
+    struct iovec all = {(void *)data, len};
+    if (is_local(fd)) {
+        handed_over(fd, &all, 1);
+        return __real_send(fd, data, len, flags);
+    }
     struct call *call = begin_sending(F_SEND, fd, len, FROM);
     if (fails(SEND, call))
         return -1;
-    struct iovec all = {(void *)data, len};
     return finish_sending(
         call, fd, &all, 1,
         __real_send(fd, data, shortened(SEND, len, call), flags));
@@ -94,16 +97,22 @@ ssize_t __wrap_send(int fd, const void *data, size_t len, int flags)
 ssize_t __wrap_sendto(int fd, const void *data, size_t len, int flags,
                       const struct sockaddr *to, socklen_t size)
 {
+    struct iovec all = {(void *)data, len};
+    if (is_local(fd)) {
+        handed_over(fd, &all, 1);
+        return __real_sendto(fd, data, len, flags, to, size);
+    }
     struct call *call = begin_sending(F_SEND, fd, len, FROM);
     if (fails(SEND, call))
         return -1;
-    struct iovec all = {(void *)data, len};
     len = shortened(SEND, len, call);
     return finish_sending(call, fd, &all, 1,
                           __real_sendto(fd, data, len, flags, to, size));
 }
 
-ssize_t socket_write(int fd, const void *data, size_t len, uint64_t from)
+/* By this name the memory check knows what is written to a socket. */
+__attribute__((noinline)) ssize_t socket_write(int fd, const void *data,
+                                               size_t len, uint64_t from)
 {
     struct call *call = begin_sending(F_WRITE, fd, len, from);
     if (fails(SEND, call))
@@ -128,15 +137,15 @@ size_t socket_write_all(int fd, const char *data, size_t len, uint64_t from)
 
 ssize_t __wrap_write(int fd, const void *data, size_t len)
 {
-    if (is_socket(fd))
+    if (is_network(fd))
         return socket_write(fd, data, len, FROM);
-    handed_over(fd);
+    handed_over(fd, &(struct iovec){(void *)data, len}, 1);
     return (ssize_t)printed(__real_write(fd, data, len));
 }
 
 int __wrap_eventfd_write(int fd, eventfd_t value)
 {
-    handed_over(fd);
+    handed_over(fd, NULL, 0);
     return __real_eventfd_write(fd, value);
 }
 
@@ -145,7 +154,7 @@ static int print_to(int fd, const char *format, va_list values, uint64_t from)
 {
     char *text;
 
-    if (!is_socket(fd))
+    if (!is_network(fd))
         return (int)printed(__real_vdprintf(fd, format, values));
     int len = __real_vasprintf(&text, format, values);
     if (len < 0)
@@ -173,6 +182,10 @@ int __wrap_dprintf(int fd, const char *format, ...)
 static ssize_t send_message(int fd, const struct msghdr *message, int flags,
                             uint64_t from)
 {
+    if (is_local(fd)) {
+        handed_over(fd, message->msg_iov, (int)message->msg_iovlen);
+        return __real_sendmsg(fd, message, flags);
+    }
     size_t size = vector_size(message->msg_iov, (int)message->msg_iovlen);
     struct call *call = begin_sending(F_SENDMSG, fd, size, from);
     if (fails(SEND, call))
@@ -205,8 +218,8 @@ int __wrap_sendmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags)
 
 ssize_t __wrap_writev(int fd, const struct iovec *vector, int count)
 {
-    if (!is_socket(fd)) {
-        handed_over(fd);
+    if (!is_network(fd)) {
+        handed_over(fd, vector, count);
         return (ssize_t)printed(__real_writev(fd, vector, count));
     }
     size_t size = vector_size(vector, count);

@@ -57,7 +57,7 @@ static struct stream *take_place(void)
 
 FILE *__wrap_fdopen(int fd, const char *mode)
 {
-    struct stream *place = page != NULL && is_socket(fd) ? take_place() : NULL;
+    struct stream *place = page != NULL && is_network(fd) ? take_place() : NULL;
     if (place == NULL)
         return __real_fdopen(fd, mode);
     cookie_io_functions_t functions = {

@@ -89,6 +89,9 @@ REAL(int, pthread_join, pthread_t, void **);
 REAL(int, pthread_cond_wait, pthread_cond_t *, pthread_mutex_t *);
 REAL(int, pthread_cond_timedwait, pthread_cond_t *, pthread_mutex_t *,
      const struct timespec *);
+REAL(int, pthread_rwlock_rdlock, pthread_rwlock_t *);
+REAL(int, pthread_rwlock_wrlock, pthread_rwlock_t *);
+REAL(int, pthread_spin_lock, pthread_spinlock_t *);
 REAL(int, sem_wait, sem_t *);
 
 /* A thread that has given back a lock waits, if a rule says so. */
@@ -125,6 +128,24 @@ int __wrap_pthread_mutex_lock(pthread_mutex_t *lock)
     return take_locks_in_turn((int)done(call, __real_pthread_mutex_lock(lock)));
 }
 
+int __wrap_pthread_rwlock_rdlock(pthread_rwlock_t *lock)
+{
+    STORE(last_locker, &myself);
+    return take_locks_in_turn(__real_pthread_rwlock_rdlock(lock));
+}
+
+int __wrap_pthread_rwlock_wrlock(pthread_rwlock_t *lock)
+{
+    STORE(last_locker, &myself);
+    return take_locks_in_turn(__real_pthread_rwlock_wrlock(lock));
+}
+
+int __wrap_pthread_spin_lock(pthread_spinlock_t *lock)
+{
+    STORE(last_locker, &myself);
+    return take_locks_in_turn(__real_pthread_spin_lock(lock));
+}
+
 int __wrap_pthread_join(pthread_t thread, void **result)
 {
     struct call *call = note(F_JOIN, -1, 0, FROM);
@@ -149,7 +170,8 @@ int __wrap_pthread_cond_timedwait(pthread_cond_t *condition,
 int __wrap_sem_wait(sem_t *semaphore)
 {
     struct call *call = note(F_SEMAPHORE, -1, 0, FROM);
-    return (int)done(call, __real_sem_wait(semaphore));
+    STORE(last_locker, &myself);
+    return take_locks_in_turn((int)done(call, __real_sem_wait(semaphore)));
 }
 
 int __wrap_pthread_mutex_unlock(pthread_mutex_t *lock)
