@@ -86,6 +86,7 @@ class Source:
 
     @cached_property
     def code(self) -> str:
+        """The text without what stands in quotes."""
         return without_strings(self.text)
 
     @cached_property
@@ -138,6 +139,7 @@ class Source:
         return Call(found.start(), _WORD.match(found[0])[0], tuple(arguments), tuple(places))  # type: ignore[index]
 
     def line(self, at: int) -> int:
+        """The number, from 1, of the line in which this place of the code is."""
         return self.code.count("\n", 0, at) + 1
 
 

@@ -51,6 +51,7 @@ class Match:
 
     @property
     def clear(self) -> bool:
+        """True if it fits well, and far better than the next one."""
         return self.score >= GOOD and self.lead >= BETTER
 
 

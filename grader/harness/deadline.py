@@ -42,13 +42,13 @@ class Wait:
         return self._spent >= self._limit and (self._spent >= SLOW * self._limit or not any(map(self._gets_on, self._programs)))
 
     def _gets_on(self, program: Program) -> bool:
-        return not program.cpu_hog and program.alive() and kernel.at_work(program.inner_pid())
+        return not program.cpu_hog and program.alive() and kernel.at_work(program.pid)
 
     def _look(self) -> None:
         for program in self._programs:
             if not program.alive():
                 continue
-            pid = program.inner_pid()
+            pid = program.pid
             if not program.cpu_hog:
                 ran, moved = sum(ran for ran, _waited in kernel.processor_times(pid).values()), program.moved()
                 if self._moved.get(pid, (None,))[0] != moved:

@@ -35,7 +35,7 @@ _HINTS = {
     ),
     MISSING: (
         "Which .c files does the handout name for this stage, and which of them are there?",
-        "Each program is made of the .c files in its stage's directory; main() of the {role} belongs into {role}.c.",
+        "Each program is made of the .c files in its stage's directory; main() of the {role} belongs in {role}.c.",
         "Put {role}.c into {directory}/, with this name.",
     ),
     COMPILE: (
@@ -45,8 +45,8 @@ _HINTS = {
     ),
     CRASH: (
         "In which line did it happen? AddressSanitizer and the debugger know it; guessing takes longer.",
-        "`make SAN=asan stage{stage}`, then run `build/asan/{directory}/{role}` by hand and do the same: it names the line.",
-        "Look there for a pointer that is NULL or freed, an index behind the end of its array, or a length of -1.",
+        "In the top directory `make SAN=asan stage{stage}`, then run `build/asan/{directory}/{role}` by hand and do the same: it names the line.",
+        "Look there for a pointer that is NULL or freed, an index behind the end of its array, a length of -1, or an array too large for a thread's stack.",
     ),
     SIGPIPE: (
         "The other side has closed, and then you send. What does send() do by default?",
@@ -86,7 +86,7 @@ _HINTS = {
     NOT_CLOSED: (
         "After what should your {role} close this connection, and which line of yours does it?",
         _LEFT_OPEN,
-        "close() the descriptor that accept() or connect() returned, once, at the one place where all these ways meet.",
+        "close() the descriptor once, at the one place where all these ways meet, or where the last reference is given back.",
     ),
     SURPLUS: (
         "Which call sent these bytes, and where does its length come from?",
@@ -106,7 +106,7 @@ _HINTS = {
     DESCRIPTORS: (
         "Each accept() makes a descriptor. Which line closes it when the client has left, and when it was reset?",
         _LEFT_OPEN + " `ls -l /proc/PID/fd` shows what is open.",
-        "Close the connection at one place only, behind the loop that talks with this client, whatever ended that loop.",
+        "Close the connection at one place only: behind the loop that talks with this client, or where the last reference to it is given back.",
     ),
     THREADS: (
         "Which call is the thread of a client in after the client has left?",

@@ -94,7 +94,7 @@ def describe(lab: Lab) -> State:
 
 def look(lab: Lab, program: Program) -> list[Thread]:
     """Each thread of the program, the first one first."""
-    pid = program.inner_pid()
+    pid = program.pid
     peers = {peer.inode_there(): peer for peer in lab.peers if not peer.closed()}
     peers.pop(None, None)
     peers.pop(0, None)
@@ -213,7 +213,7 @@ def _pattern(lab: Lab, program: Program, threads: list[Thread]) -> str:
 
 def _spins(lab: Lab, program: Program, threads: list[Thread]) -> str:
     """One thread uses a processor all the time, and its calls, if it makes any, bring nothing."""
-    pid = program.inner_pid()
+    pid = program.pid
     start = time.monotonic()
     shares = lab.watch_processors(pid, LOOK)
     busy = [thread for thread, share in shares.items() if share >= SPINNING]

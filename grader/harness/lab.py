@@ -107,7 +107,7 @@ class Lab:
         def listening() -> bool:
             socket_ = kernel.tcp_socket(where, None)
             if socket_ and socket_.state == kernel.LISTEN:
-                return socket_.inode in kernel.sockets_of(program.inner_pid())
+                return socket_.inode in kernel.sockets_of(program.pid)
             return not program.alive()
 
         if not self.until(listening, seconds * program.slowness) or not program.alive():
@@ -117,7 +117,7 @@ class Lab:
     def _swapped(self, where: tuple[str, int]) -> str:
         swapped = socket.htons(where[1])
         found = kernel.tcp_socket((where[0], swapped), None)
-        if not found or found.inode not in kernel.sockets_of(self.programs[-1].inner_pid()):
+        if not found or found.inode not in kernel.sockets_of(self.programs[-1].pid):
             return ""
         return f" It listens on port {swapped}, which is {where[1]} with its two bytes swapped."
 
@@ -178,7 +178,7 @@ class Lab:
         A reply is read before the thread that sent it has given back its lock.
         """
         assert program.instrument
-        self.until(lambda: not kernel.at_work(program.inner_pid()), 1)
+        self.until(lambda: not kernel.at_work(program.pid), 1)
         program.instrument.arm(fault)
 
     def let_go_if_needed(self, program: Program, fault: Fault, done: Callable[[], object]) -> None:
@@ -268,7 +268,8 @@ class Lab:
         return max((program.slowness for program in self.programs), default=1.0)
 
     def until(self, condition: Callable[[], T], seconds: float = DEADLINE) -> T:
-        """Waits until `condition()` is true, at most `seconds` times the patience; returns its value.
+        """Waits until `condition()` is true, at most `seconds` times the patience; returns its value. For a program that is
+        at work it may be three times as long (deadline.py).
 
         Only time in which the harness itself was running counts: each turn of the loop is charged
         with LONGEST_TURN at most. On a machine too busy to run the harness, the student's program
@@ -387,7 +388,7 @@ class Lab:
     def until_done(self) -> None:
         """Waits until each program sleeps or has ended: until then a crash may be under way."""
         hung = self.timed_out
-        self.until(lambda: all(not program.alive() or kernel.asleep(program.inner_pid()) for program in self.programs), 1)
+        self.until(lambda: all(not program.alive() or kernel.asleep(program.pid) for program in self.programs), 1)
         self.timed_out = hung  # whether something is waited for in vain was known before
 
     def close(self) -> None:

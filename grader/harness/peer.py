@@ -1,7 +1,7 @@
 """A scripted TCP peer: the other end of a student's connection.
 
-It sends in exactly the pieces it is told, and keeps what it received with the boundaries of its
-own recv() calls. It never takes one recv() for one message.
+It sends in exactly the pieces it is told, keeps what it received as one stream, and never takes one
+recv() for one message. The lab's events have the pieces in which the bytes came.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from . import kernel
 from .deadline import DEADLINE
 from .failures import CRASH, ENDED, EXIT_STATUS, NO_NEWLINE, SIGPIPE, STAGES, STAYS, UNPRINTED
 from .instrument import VARIABLE, Instrument
-from .wire import quote, show
+from .wire import count, quote, show
 
 if TYPE_CHECKING:
     from .lab import Lab
@@ -42,7 +42,7 @@ class Program:
     """A running server or client. Made by `Lab`; its output is read by the lab's loop.
 
     Its stdout is a terminal (raw: no echo, no newline translation), so that lines appear at
-    once; `stdout` names a file to use instead. `stdin` is "pipe", "tty" or the path of a file.
+    once; `stdout` names a file to use instead. `stdin` is "pipe" or the path of a file.
     `nofile` limits its descriptors. `tool` is a command put in front (valgrind), `slowness` the
     factor for deadlines under that tool. `instrument` is shared with a program that is linked with it.
     """
@@ -83,22 +83,15 @@ class Program:
 
     @property
     def pid(self) -> int:
-        return self.process.pid
-
-    def inner_pid(self) -> int:
-        """The process that runs the student's code."""
+        """The process that runs the student's code: prlimit and valgrind become it."""
         return self.process.pid
 
     def _make_stdin(self, stdin: str) -> int:
         if stdin == "pipe":
             child, self._input = os.pipe()
-        elif stdin == "tty":
-            self._input, child = _terminal()
             os.set_blocking(self._input, False)
         else:
             child = os.open(stdin, os.O_RDONLY)
-        if self._input is not None:
-            os.set_blocking(self._input, False)
         return child
 
     def _watch(self, fd: int, buffer: bytearray, name: str) -> Callable[[], bool]:
@@ -155,7 +148,7 @@ class Program:
 
         def read() -> bool:
             fcntl.ioctl(self._input, termios.FIONREAD, unread)
-            return unread[0] == 0 and kernel.asleep(self.inner_pid())
+            return unread[0] == 0 and kernel.asleep(self.pid)
 
         if not self.lab.until(read, DEADLINE * self.slowness):
             self.lab.fail(f"Your {self.role} does not read what is typed." if unread[0] else
@@ -193,7 +186,7 @@ class Program:
     def expect_line(self, expected: bytes, cause: str = "", seconds: float | None = None) -> None:
         """The line `expected` appears on stdout, after those expected before; others may stand between."""
         def found() -> bool:
-            if self.role == "client" and kernel.asleep(self.inner_pid()):
+            if self.role == "client" and kernel.asleep(self.pid):
                 self.note_prompt()  # it waits for more to do
             lines = self.lines()
             for i in range(self._line_position, len(lines)):
@@ -212,11 +205,23 @@ class Program:
             self.lab.fail_with(NO_NEWLINE, f"Your {self.role} printed {line} without the newline that ends the line.", own)
         if not lines and not rest:
             more = "more " if self.output else ""
-            kind = "" if self.output else UNPRINTED
-            self.lab.fail_with(kind, f"Nothing {more}arrived on stdout, where your {self.role} should print the line {line}: "
-                               "does it end with \\n, and is it flushed?", own)
+            reason = self._deafness()
+            kind = "" if self.output or reason else UNPRINTED
+            self.lab.fail_with(kind, f"Nothing {more}arrived on stdout, where your {self.role} should print the line {line}"
+                               + (reason or ": does it end with \\n, and is it flushed?"), own)
         shown = ", ".join(quote(got, 40) for got in [*lines, rest][:3] if got) or "only an empty line"
         self.lab.fail(own or f"Your {self.role} did not print the line {line} on stdout; it printed {shown}.")
+
+    def _deafness(self) -> str:
+        """Why a client cannot print what its server has said, in words that end a sentence, or an empty string."""
+        if self.role != "client":
+            return ""
+        if not self.alive():
+            return f".{self.how_it_ended()}"
+        if all(peer.ended or peer.closed() for peer in self.peers):
+            return ". It has closed its connection."
+        unread = sum(peer.unread() for peer in self.peers if not peer.closed())
+        return f". It has not read {count(unread)} that the server has sent." if unread else ""
 
     def count_line(self, expected: bytes) -> int:
         """How many lines of stdout so far are `expected`."""
@@ -233,6 +238,7 @@ class Program:
     # -- its end ----------------------------------------------------------------
 
     def alive(self) -> bool:
+        """True until it has ended."""
         return self.process.poll() is None
 
     def until_ended(self) -> bool:
@@ -244,14 +250,16 @@ class Program:
         allowed = status if isinstance(status, tuple) else (status,)
         self.may_end = True
         if not self.lab.until(lambda: not self.alive(), (seconds or DEADLINE) * self.slowness):
-            self.lab.fail_with(STAYS, f"Your {self.role} did not end.", cause)
+            self.lab.fail_with(STAYS, f"Your {self.role} did not end.", cause and f"{cause} It did not end.")
         self.lab.until(lambda: not self._open, 1)
         code = self.process.returncode
         self.lab.log(f"your {self.role}", f"ended: {_status(code)}")
         if code not in allowed:
             wanted = " or ".join(map(str, allowed))
             words = f"Your {self.role} ended with {_status(code)} where {wanted} was due{self._last_words()}."
-            self.lab.fail_with(EXIT_STATUS, words if code >= 0 else "", cause)  # of a signal it is said how it died
+            if code < 0:  # it is said how it died
+                self.lab.fail_with(EXIT_STATUS, "", cause)
+            self.lab.fail_with(EXIT_STATUS, words, cause and cause + self.how_it_ended())
 
     def how_it_ended(self) -> str:
         """One sentence, or an empty string if the program has not ended."""
@@ -267,8 +275,10 @@ class Program:
 
         if not self.lab.until(found, 1):
             wanted = " and ".join(f'"{w}"' for w in words) or "an error"
-            got = quote(bytes(self.errors)) if self.errors else "nothing"
-            self.lab.fail(f"Your {self.role} should print a line with {wanted} on stderr; it printed {got}.")
+            got = f"it printed {quote(bytes(self.errors))}" if self.errors else "nothing came there"
+            elsewhere = words and all(word.lower() in self.output.decode("utf-8", "replace").lower() for word in words)
+            where = ", but on stdout" if elsewhere else ""
+            self.lab.fail(f"Your {self.role} should print a line with {wanted} on stderr; {got}{where}.")
 
     def error_lines(self) -> list[str]:
         """The lines of stderr that are not blank."""
@@ -319,7 +329,7 @@ class Program:
     def stop(self) -> None:
         """Halts the program; returns when every thread of it stands still. A debugger keeps the signal to itself."""
         self._signal(signal.SIGSTOP)
-        self.lab.until(lambda: self.lab.held or not self.alive() or kernel.stopped(self.inner_pid()))
+        self.lab.until(lambda: self.lab.held or not self.alive() or kernel.stopped(self.pid))
         self.lab.log(f"your {self.role}", "is halted")
 
     def go_on(self) -> None:
@@ -330,7 +340,7 @@ class Program:
     def _signal(self, number: signal.Signals) -> None:
         if not self.alive():
             self.lab.fail("")  # it says how the program has ended
-        os.kill(self.inner_pid(), number)
+        os.kill(self.pid, number)
 
     def finish_under_tool(self) -> int:
         """Ends the program so that the tool in front writes its report; returns the status.
@@ -359,7 +369,7 @@ class Program:
         for peer in self.peers:
             if not peer.closed():
                 peer.close()
-        self.lab.until(lambda: not self.alive() or (kernel.asleep(self.inner_pid()) and not any(peer.inode_there() for peer in self.peers)),
+        self.lab.until(lambda: not self.alive() or (kernel.asleep(self.pid) and not any(peer.inode_there() for peer in self.peers)),
                        QUIET_SECONDS)
 
     def end(self) -> None:

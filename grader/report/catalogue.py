@@ -27,7 +27,7 @@ A check ends in one of five ways:
 - **not reached**: it could not be judged, because a check that it needs has not passed, or because
   what it wants to watch never happened. The report says which. It gives no points yet.
 - **grader error**: the grader itself has failed. That is never your loss: you have the points.
-- **unstable**: it failed, and when it was repeated it passed, or could not be judged. You have the
+- **unstable**: it failed, and when it was repeated it passed, or the grader itself failed. You have the
   points, and the report says so, because luck like this often means a race.
 """
 

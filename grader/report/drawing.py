@@ -10,8 +10,9 @@ from __future__ import annotations
 import re
 from xml.etree import ElementTree as ET
 
+from ..harness.wire import count
 from .lanes import CLOCK, HALF_BAR, MARGIN, OTHERS, WIDTH, Bar, Lane, Row, cast, give_places, in_times, is_program, rows_of
-from .lettering import EM, MONO, SANS, around, cell_count, clean, elide, folded, in_bytes, line_width, within, wrapped
+from .lettering import EM, MONO, SANS, around, cell_count, clean, elide, folded, line_width, within, wrapped
 
 FIRST_ROWS, LAST_ROWS = 12, 26  # of a long exchange: the failure is at its end
 KEPT = 400  # events in a record: then there were more
@@ -276,7 +277,7 @@ class _Drawing:
         size, most = 11.5, 78
         who = row.who if self.stage.at(row.who) is self.stage.peers.get(OTHERS) else \
             row.to if self.stage.at(row.to) is self.stage.peers.get(OTHERS) else ""
-        after = f"  {in_bytes(row.size)}" if row.size else ""
+        after = f"  {count(row.size)}" if row.size else ""
         after += f"  ({within(who, 150, size)})" if who else ""
         if row.data:
             lines = folded(row.data, most, 2)

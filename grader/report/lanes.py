@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import groupby
 
-from .lettering import clean, in_bytes
+from ..harness.wire import count
+from .lettering import clean
 
 WIDTH = 960
 MARGIN = 20
@@ -37,6 +38,7 @@ class Row:
 
     @classmethod
     def of(cls, event: dict) -> Row:
+        """The row of an event of the record."""
         words = {key: clean(event.get(key)) for key in ("who", "what", "data", "to", "where")}
         numbers = {key: int(event.get(key) or 0) for key in ("size", "thread")}
         return cls(float(event.get("seconds") or 0), **words, **numbers)  # type: ignore[arg-type]
@@ -53,7 +55,7 @@ class Row:
     def sentence(self) -> str:
         """The row for those who cannot see it."""
         actor = self.who + (f", thread {self.thread}" if self.thread else "")
-        what = self.what or f"sends {self.data}, {in_bytes(self.size)},"
+        what = self.what or f"sends {self.data}, {count(self.size)},"
         to = f" to {self.to}" if self.to else ""
         where = f" ({self.where})" if self.where else ""
         return f"{self.seconds:.3f} s: {actor} {what}{to}{where}{in_times(self.times)}."
@@ -89,6 +91,7 @@ class Lane:
 
     @property
     def middle(self) -> float:
+        """Where its name stands."""
         return self.x
 
     def edge(self, right: bool) -> float:
@@ -107,6 +110,7 @@ class Bar:
 
     @property
     def middle(self) -> float:
+        """Where its name stands: above all its threads."""
         return (self.left + self.right) / 2
 
     def edge(self, right: bool) -> float:
@@ -114,10 +118,12 @@ class Bar:
         return self.right if right else self.left
 
     def lane(self, thread: int) -> Lane:
+        """The lane of a thread; the last one is for those that have none."""
         return self.threads.get(thread) or list(self.threads.values())[-1]
 
     @property
     def single(self) -> bool:
+        """True for a program of one thread."""
         return len(self.threads) == 1
 
 
@@ -130,9 +136,11 @@ class Stage:
     outputs: dict[str, Lane] = field(default_factory=dict)
 
     def at(self, name: str) -> Lane | Bar | None:
+        """Where somebody stands; those without a lane of their own stand with the others."""
         return self.bars.get(name) or self.peers.get(name) or self.outputs.get(name) or self.peers.get(OTHERS)
 
     def lanes(self) -> Iterator[Lane]:
+        """All lanes, from left to right."""
         yield from self.peers.values()
         for bar in self.bars.values():
             yield from bar.threads.values()
@@ -170,19 +178,19 @@ def give_places(stage: Stage) -> None:
     """Gives every lane its x: first the least distances, then more where it helps most."""
     peers, bars, outputs = list(stage.peers.values()), list(stage.bars.values()), list(stage.outputs.values())
     several = [bar for bar in bars if not bar.single]
-    count = {"first": 1, "peer": max(len(peers) - 1, 0), "channel": len(bars) if peers else max(len(bars) - 1, 0),
+    numbers = {"first": 1, "peer": max(len(peers) - 1, 0), "channel": len(bars) if peers else max(len(bars) - 1, 0),
              "thread": sum(len(bar.threads) - 1 for bar in bars), "side": len(several), "out": len(outputs[:1]), "output": len(outputs[1:]), "last": 1}
     size = {"first": 40.0, "peer": 54.0, "channel": 90.0, "thread": 60.0, "side": 40.0, "out": 90.0, "output": 60.0,
             "last": 0.0 if several and not outputs else 34.0}
-    spare = WIDTH - 2 * MARGIN - CLOCK - 40 * len(bars) - sum(size[key] * count[key] for key in size)
+    spare = WIDTH - 2 * MARGIN - CLOCK - 40 * len(bars) - sum(size[key] * numbers[key] for key in size)
     note = NOTE - (70 * len(outputs[1:]) + 40 if outputs and not several else 0)
     for key, wanted in (("peer", 76), ("channel", 160), ("out", 120), ("thread", 72), ("output", 70),
                         ("last" if not outputs else "out", 0 if several and not outputs else note),
                         ("side", NOTE), ("peer", 120), ("first", 60), ("channel", 420), ("side" if several and not outputs else "last", 999)):
-        if count[key]:
-            more = max(0.0, min(wanted - size[key], spare / count[key]))
+        if numbers[key]:
+            more = max(0.0, min(wanted - size[key], spare / numbers[key]))
             size[key] += more
-            spare -= more * count[key]
+            spare -= more * numbers[key]
     x = MARGIN + CLOCK + size["first"]
     for number, lane in enumerate(peers):
         x += size["peer"] if number else 0

@@ -112,11 +112,6 @@ def wrapped(text: str, width: float, size: float, most: int = 6) -> list[str]:
     return lines if len(lines) <= most else [*lines[: most - 1], lines[most - 1][:-2] + " \u2026"]
 
 
-def in_bytes(size: int) -> str:
-    """A size in words."""
-    return f"{size} byte" if size == 1 else f"{size} bytes"
-
-
 def around(text: str, column: int, columns: int) -> tuple[str, str, str]:
     """What is before the marked place, the letter there, and what is behind it, in so many columns."""
     before, letter, after = text[:column], *_first(text[column:])

@@ -92,7 +92,7 @@ def test_a_thread_without_a_noted_call_does_not_get_the_number_of_another(monkey
     monkeypatch.setattr(kernel, "thread_calls", lambda _pid: [kernel.ThreadCall(id, "pause", ()) for id in (10, 14, 13)])
     monkeypatch.setattr(trace, "thread_numbers", lambda _program: {10: 1, 12: 2, 13: 3})  # 12 has ended
     monkeypatch.setattr(trace, "lasting", lambda _program: {})
-    threads = hang.look(SimpleNamespace(peers=[]), SimpleNamespace(inner_pid=lambda: 10))
+    threads = hang.look(SimpleNamespace(peers=[]), SimpleNamespace(pid=10))
     assert [thread.number for thread in threads] == [1, 4, 3]
 
 

@@ -61,7 +61,7 @@ def test_more_time_has_only_who_wants_to_work_and_is_not_let(tmp_path: Path, tex
                                                               nice: int) -> None:
     lab = Lab(1, Build(KIT / "solutions", tmp_path / "build"), logs=str(tmp_path))
     with _on_one_processor(*[SPINS] * others, text) as (*_, pid):
-        program = SimpleNamespace(alive=lambda: True, inner_pid=lambda: pid, moved=lambda: 0, slowness=1.0, cpu_hog=False, gives_way=False)
+        program = SimpleNamespace(alive=lambda: True, pid=pid, moved=lambda: 0, slowness=1.0, cpu_hog=False, gives_way=False)
         assert lab.until(lambda: _begun(pid, text))
         lab.programs, before = [program], lab.charged
         assert not lab.until(lambda: False, seconds) and lab.timed_out
@@ -74,7 +74,7 @@ def test_more_time_has_only_who_wants_to_work_and_is_not_let(tmp_path: Path, tex
 def test_who_works_for_long_and_moves_bytes_meanwhile_need_not_give_way(tmp_path: Path) -> None:
     lab = Lab(1, Build(KIT / "solutions", tmp_path / "build"), logs=str(tmp_path))
     with _on_one_processor(SPINS) as (pid,):
-        program = SimpleNamespace(alive=lambda: True, inner_pid=lambda: pid, moved=time.monotonic_ns, slowness=1.0, cpu_hog=False, gives_way=False)
+        program = SimpleNamespace(alive=lambda: True, pid=pid, moved=time.monotonic_ns, slowness=1.0, cpu_hog=False, gives_way=False)
         assert lab.until(lambda: _begun(pid, SPINS))
         lab.programs = [program]
         assert not lab.until(lambda: False, 0.5)
@@ -98,7 +98,7 @@ def test_who_is_late_and_gets_it_done_at_the_last_moment_has_done_it(tmp_path: P
     done: list[bool] = []
     monkeypatch.setattr(kernel, "at_work", lambda pid: bool(done.append(True)))  # no longer: it has just done what was waited for
     lab = Lab(1, Build(KIT / "solutions", tmp_path / "build"), logs=str(tmp_path))
-    lab.programs = [SimpleNamespace(alive=lambda: True, inner_pid=os.getpid, moved=lambda: 0, slowness=1.0, cpu_hog=False, gives_way=False)]
+    lab.programs = [SimpleNamespace(alive=lambda: True, pid=os.getpid(), moved=lambda: 0, slowness=1.0, cpu_hog=False, gives_way=False)]
     assert lab.until(lambda: done, 0.1) and not lab.timed_out
     lab.programs = []
     lab.close()

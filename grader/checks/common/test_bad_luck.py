@@ -120,7 +120,7 @@ def _is_ended(client: Peer | Connecting) -> bool:
 @check("server.no_thread", points={3: 0.5, 4: 0.25}, todo={3: "3.3", 4: "4.6"}, about=(ENDED,), hints=(
     "What does pthread_create() return when there can be no more threads? It does not set errno.",
     "The client whose thread could not be made is connected already. What becomes of its descriptor?",
-    "Close that one connection, free what was made for it, and take the next client.",
+    "Close that one connection, once (in stage 4 its last reference may do that), free what was made for it, and take the next client.",
 ))
 def test_a_thread_that_cannot_be_made_costs_one_client(lab: Lab) -> None:
     """pthread_create() fails with EAGAIN once.
@@ -283,4 +283,4 @@ def _all_their_own(lab: Lab, strangers: list[Peer], when: str, waiting: Callable
         stranger.send_message(words)
         waiting(stranger)
         stranger.expect(encode(answer), cause=f"{stranger.name.capitalize()} has the descriptor number of a client that has left. "
-                        f"It did not get its own answer, {when} the thread of the leaver was still behind close().")
+                        f"It did not get its own answer, {when} the leaver's thread had gone on from its close().")

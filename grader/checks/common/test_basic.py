@@ -12,7 +12,7 @@ def basic_hints(first: str, by_hand: str) -> tuple[str, ...]:
     return (
         first,
         f"Try it by hand: {by_hand}.",
-        "Does each call succeed? Print its result and strerror(errno) where it fails.",
+        "Does each call succeed? Print its result and strerror(errno) where it fails. Other bytes than expected? Which line made them?",
     )
 
 

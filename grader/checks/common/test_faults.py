@@ -194,7 +194,7 @@ def test_a_call_that_fails_when_the_client_starts_is_named(lab: Lab) -> None:
     """
     for family, error in (("socket", errno.EMFILE), ("connect", errno.ETIMEDOUT)):
         where = lab.listen().getsockname()
-        arguments = (*(first_arguments(lab) or ()), where[0], str(where[1]))
+        arguments = (*first_arguments(lab), where[0], str(where[1]))
         _expect_failed_start(lab, "client", arguments, family, error)
 
 
@@ -206,7 +206,7 @@ DEFAULT_HINTS = (
 
 
 @check("server.defaults", points={1: 0.25, 2: 0.25, 3: 0.25, 4: 0.25}, todo={1: "1.4", 2: "2.6", 3: "3.1", 4: "4.6"}, about=(NO_LISTENER,), hints=DEFAULT_HINTS)
-def test_the_server_listens_where_it_is_told_else_on_port_5000(lab: Lab) -> None:
+def test_the_server_listens_on_port_5000_unless_told_otherwise(lab: Lab) -> None:
     """Defaults let two people start without a word. (Port 5000 is moved to a free one here.)
 
     The server is started without arguments, and where it binds port 5000 it gets a free port instead. It must
@@ -222,7 +222,7 @@ def test_the_server_listens_where_it_is_told_else_on_port_5000(lab: Lab) -> None
 
 
 @check("client.defaults", points={1: 0.25, 2: 0.25, 4: 0.25}, todo={1: "1.7", 2: "2.7", 4: "4.8"}, hints=DEFAULT_HINTS)
-def test_the_client_connects_where_it_is_told_else_to_port_5000(lab: Lab) -> None:
+def test_the_client_connects_to_port_5000_unless_told_otherwise(lab: Lab) -> None:
     """Host 127.0.0.1, port 5000, and in stage 1 the message hello. (Port 5000 is moved to a free one here.)
 
     The client is started without HOST and PORT (in stage 4 with its NAME), and where it connects to port 5000 it

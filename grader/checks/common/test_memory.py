@@ -106,7 +106,7 @@ def test_no_two_threads_use_the_same_memory_without_a_lock(lab: Lab) -> None:
     server.finish_under_tool()
     found = memory.tsan_findings(lab, server)
     if found:
-        lab.fail("In your server, " + " Also, ".join(found[:3]) + witness(lab), kind=REPORTED)
+        lab.fail("In your server, " + " Also, ".join(found[:3]) + witness(lab, found), kind=REPORTED)
     if trouble:
         pytest.skip(trouble)
 
@@ -202,8 +202,8 @@ def _blame_memory(failure: Failed) -> NoReturn:
     raise Failed(f"When fresh memory is not zero: {failure.cause}", failure.difference, failure.state)
 
 
-def witness(lab: Lab) -> str:
-    """What helgrind says of the same conversation; it explains, and decides nothing."""
+def witness(lab: Lab, found: list[str]) -> str:
+    """What helgrind says of the same conversation, in which this was `found`; it explains, and decides nothing."""
     bench = Lab(lab.stage, lab.build, lab.patience, lab.logs)
     try:
         server = bench.server(**memory.valgrind(bench, memory.HELGRIND))
@@ -214,4 +214,6 @@ def witness(lab: Lab) -> str:
         return ""
     finally:
         bench.close()
-    return f" helgrind, a second tool, sees it as well: {races[0]}" if races else ""
+    if any(finding in found for finding in races):
+        return " helgrind, a second tool, reports it, too."
+    return f" helgrind, a second tool, says: {races[0]}" if races else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from grader.check import check
+from grader.checks.common.workload import first_arguments
 from grader.harness import ports
 from grader.harness.failures import ENDED, NO_LISTENER
 from grader.harness.lab import Lab
@@ -43,7 +44,7 @@ def test_the_client_refuses_wrong_arguments_with_a_usage_line(lab: Lab) -> None:
     and an empty word, once with an argument too many, and in stage 4 also without a NAME. Each time it must print a line with the word usage on stderr and
     end with exit status 2 within 1.5 seconds. It may not connect.
     """
-    first = {1: ("hello",), 2: (), 4: ("alice",)}[lab.stage]
+    first = first_arguments(lab)
     for port in BAD_PORTS:
         _expect_usage(lab, "client", (*first, "127.0.0.1", port))
     listener = lab.listen()
@@ -109,7 +110,7 @@ def test_the_client_says_so_when_nobody_listens(lab: Lab) -> None:
     listener = lab.listen()
     where = listener.getsockname()
     listener.close()
-    first = {1: ("hello",), 2: (), 4: ("alice",)}[lab.stage]
+    first = first_arguments(lab)
     client = lab.client(where, *first)
     client.expect_exit(1, cause="Nobody listened on the port: your client should say what failed and exit with status 1.")
     said = " ".join(client.error_lines()).lower()

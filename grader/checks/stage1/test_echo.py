@@ -17,7 +17,7 @@ def echo(lab: Lab, server, message: bytes) -> None:
     peer.expect_end()
 
 
-@check("server.second_client", points={1: 0.5}, todo="1.5", about=(ENDED, NOT_CLOSED), hints=(
+@check("server.second_client", points={1: 0.5}, todo="1.4", about=(ENDED, NOT_CLOSED), hints=(
     "What should stand inside the loop, and what only once before it?",
     "There are two sockets: the one that listens, and the one that accept() returned. Which of them do you close?",
     "After close() of the connection the server goes back to accept().",
@@ -179,7 +179,7 @@ def test_the_client_sends_exactly_its_message(lab: Lab) -> None:
 
 
 @check("client.no_reply", points={1: 0.5}, todo="1.8", hints=(
-    "What does recv() return when the server closes without a word?",
+    "What does recv() return when the server closes without a word, and what when it resets the connection?",
     "0 is the end without a reply, -1 a failure such as a reset. Does your client take either for a reply?",
     "Print an error to stderr and exit with 1.",
 ))
@@ -189,14 +189,14 @@ def test_the_client_says_so_when_no_reply_comes(lab: Lab) -> None:
     The server takes hello and closes without an answer; for a second client it resets the connection. Each time the
     client must print an error on stderr and end with exit status 1.
     """
-    for ending in ("close", "reset"):
+    for ending, happened in (("close", "The server closed without answering"), ("reset", "The server reset the connection instead of answering")):
         listener = lab.listen()
         client = lab.client(listener, "hello")
         peer = lab.accept(listener)
         peer.expect(b"hello")
         getattr(peer, ending)()
-        client.expect_exit(1, cause="The server closed without answering: your client should exit with status 1.")
-        lab.require(client.error_lines(), "The server closed without answering: your client should say so on stderr.")
+        client.expect_exit(1, cause=f"{happened}: your client should exit with status 1.")
+        lab.require(client.error_lines(), f"{happened}: your client should say so on stderr.")
 
 
 @check("client.reply", points={1: 0.5}, todo="1.8", hints=(

@@ -52,7 +52,7 @@ def say_goodbye(client: Program, peer: Peer) -> None:
 
 def waits(program: Program) -> bool:
     """True if the program sleeps in some call (or has ended)."""
-    return not program.alive() or kernel.state(program.inner_pid()) == "S"
+    return not program.alive() or kernel.state(program.pid) == "S"
 
 
 _LETTERS = b"abcdefghijklmnopqrstuvwxyz.0123456789 "

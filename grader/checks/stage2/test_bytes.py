@@ -26,7 +26,7 @@ def test_every_byte_value_comes_back_unchanged(lab: Lab) -> None:
 @check("server.nul_bytes", points={2: 0.25}, todo="2.3", hints=(
     "What is strlen() of a body that begins with a zero byte?",
     "recv() tells how many bytes came. Where do you keep that number?",
-    "Search DONE by comparing bytes up to the length that you know; a zero byte does not end anything."))
+    "Search for DONE by comparing bytes up to the length that you know; a zero byte does not end anything."))
 def test_a_zero_byte_does_not_end_a_message(lab: Lab) -> None:
     """A NUL ends strings in C, not messages on the wire.
 

@@ -11,7 +11,7 @@ from grader.harness.failures import ENDED, NOT_CLOSED, SURPLUS
 from grader.harness.instrument import prints_in_turn
 from grader.harness.lab import Lab
 from grader.harness.program import Program
-from grader.harness.wire import encode, quote
+from grader.harness.wire import count, encode, quote
 
 WAIT_HINTS = (
     "Which calls in your accept loop can wait for a client?",
@@ -20,7 +20,7 @@ WAIT_HINTS = (
 )
 
 
-@check("server.silent_client", points={3: 1.25}, todo="3.1", hints=WAIT_HINTS)
+@check("server.silent_client", points={3: 1.25}, todo="3.3", hints=WAIT_HINTS)
 def test_a_silent_client_keeps_nobody_waiting(lab: Lab) -> None:
     """A thread that waits for one client waits alone.
 
@@ -34,19 +34,21 @@ def test_a_silent_client_keeps_nobody_waiting(lab: Lab) -> None:
     peer.expect_message(b"hello", cause="While a first client was connected and silent, your server did not answer a second one.")
 
 
-@check("server.ten_silent_clients", points={3: 0.5}, todo="3.1", hints=WAIT_HINTS)
+@check("server.ten_silent_clients", points={3: 0.5}, todo="3.3", hints=WAIT_HINTS)
 def test_ten_silent_clients_keep_nobody_waiting(lab: Lab) -> None:
     """A fixed number of threads only moves the limit.
 
     Ten clients connect and are silent; an eleventh must get its two messages back. Then each of the ten speaks, and
-    must get its message back.
+    must get its message back. The server must have ten threads at least then: one for each client.
     """
     server = lab.server()
     silent = [lab.connect(server) for _ in range(10)]
     echo(lab.connect(server), b"hello", b"again")
     for peer in silent:
         echo(peer, b"now I speak")
-    lab.require(kernel.threads(server.pid) >= 10, "Ten clients were connected, and your server had fewer than ten threads.")
+    threads = kernel.threads(server.pid)
+    lab.require(threads >= 10, f"Ten clients were connected, and your server had {count(threads, 'thread')}: "
+                "each client should have a thread of its own, in this one process.")
 
 
 @check("server.deaf_client", points={3: 0.5}, todo="3.2", hints=(
@@ -89,9 +91,9 @@ def test_a_client_in_the_middle_of_a_message_keeps_nobody_waiting(lab: Lab) -> N
 
 
 @check("server.hundred_clients", points={3: 1.25}, todo="3.1", about=(SURPLUS,), hints=(
+    "What have the clients in common in your server: a variable, a buffer, an array with room for fewer than 100?",
     "By the time the new thread reads its argument, what may the variable of the accept loop hold?",
     "Give each thread memory of its own: allocate it before pthread_create(), free it at the thread's end.",
-    "Is there an array with room for fewer than 100 clients?",
 ))
 def test_a_hundred_clients_talk_at_once_and_each_gets_its_own_words(lab: Lab) -> None:
     """Each thread has its own connection, its own buffer, its own place in the message.

@@ -30,7 +30,7 @@ _SOURCE_LINE = re.compile(r"[\w.-]+:\d+")
 RULES, CALLS, CALL_DATA, RULE_VALUES = 16, 8192, 48, 16
 SHORT_HOLD = 2_000  # ms, where a thread may be sending: by its own clock a server may drop who takes nothing for longer (contract)
 LONGEST_HOLD = 20_000  # ms; a check lets a thread go long before
-CALL_BEGUN, CALL_ENDED = 1, 2
+CALL_ENDED = 2
 
 # All calls of a student that are sent to the instrument.
 WRAPPED = (
@@ -93,9 +93,9 @@ def interrupt(family: str) -> Fault:
     return Fault(family, "fail", (errors.EINTR,), 1, 3)
 
 
-def late_threads(armed: bool = True) -> Fault:
+def late_threads() -> Fault:
     """A new thread starts only when its maker makes the next one, or has waited 0.3 s in accept(); or after a second."""
-    return Fault("thread", "late", (300, 1000), armed=armed)
+    return Fault("thread", "late", (300, 1000))
 
 
 def parked_close() -> Fault:
