@@ -12,7 +12,7 @@ import signal
 import subprocess
 import termios
 import tty
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, NoReturn
 
 from . import kernel
@@ -26,10 +26,12 @@ if TYPE_CHECKING:
     from .peer import Peer
 
 USUAL_NOFILE = 1024  # descriptors that a shell gives a program; the grader itself may have more
-OUTPUT_CAP = 4 << 20  # bytes kept of a program's output; what follows is read and dropped
-_ESCAPES = re.compile(rb"\x1b(?:\[[0-9;?]*[A-Za-z]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[()][0-9A-Z]|[=>78])|\x07")  # console_codes(4)
+OUTPUT_CAP = 32 << 20  # bytes kept of a program's output; what follows is read and dropped
+# What a terminal does not show: control sequences (ECMA-48, 5.4), titles, character sets and the like (console_codes(4)).
+_ESCAPES = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[()][0-9A-Z]|[=>78c])|[\x07\x0e\x0f]")
+_TO_THE_LEFT = re.compile(rb"\x1b\[[01]?G")  # like a carriage return
 _USUAL_PROMPT = re.compile(rb"[\w-]{0,31}[>$#%?]+ ?")
-LONGEST_PROMPT, MOST_PROMPTS = 200, 4096  # bytes; different ones of one client: some count their lines
+LONGEST_PROMPT, MOST_PROMPTS = 200, 20  # bytes; different ones of one client, but for the numbers in them
 QUIET_SECONDS = 5  # for the end of all work of a server under a tool
 REPORT_SECONDS = 10  # for a tool's report
 MOST_READS = 64  # of what has been printed; the kernel gives out at most 4 KiB of a terminal at once
@@ -59,7 +61,9 @@ class Program:
         self.cpu_hog = self.gives_way = False  # had much of a processor in one wait, for nothing; leaves it to others since
         self.may_end = role == "client"
         self._line_position = 0
-        self._prompts: set[bytes] = set()
+        self._prompts: dict[bytes, re.Pattern[bytes]] = {}
+        self._lines: list[bytes] = []
+        self._parted = 0  # bytes of stdout that are in the lines
         self._input: int | None = None
         self._open: set[int] = set()
         child_in = self._make_stdin(stdin)
@@ -163,7 +167,11 @@ class Program:
 
     def lines(self) -> list[bytes]:
         """The complete lines of stdout so far, as a terminal shows them."""
-        return [_shown(line) for line in bytes(self.output).split(b"\n")[:-1]]
+        end = self.output.rfind(b"\n", self._parted)
+        if end >= 0:
+            self._lines += map(_shown, bytes(self.output[self._parted : end]).split(b"\n"))
+            self._parted = end + 1
+        return self._lines
 
     def note_prompt(self) -> None:
         """What stands unfinished on a client's stdout now, before it gets what it is to print, is a prompt.
@@ -177,22 +185,29 @@ class Program:
                     break
             prompt = _shown(bytes(self.output).rpartition(b"\n")[2])
             if 0 < len(prompt) <= LONGEST_PROMPT and len(self._prompts) < MOST_PROMPTS:
-                self._prompts.add(_once(prompt))
+                pattern = _pattern(prompt)
+                self._prompts.setdefault(pattern, re.compile(pattern))
 
     def _matches(self, line: bytes, expected: bytes) -> bool:
         """True if the line is `expected`, perhaps behind prompts."""
-        return line.endswith(expected) and _is_prompts(line[: len(line) - len(expected)], self._prompts)
+        return line.endswith(expected) and _is_prompts(line[: len(line) - len(expected)], self._prompts.values())
 
     def expect_line(self, expected: bytes, cause: str = "", seconds: float | None = None) -> None:
         """The line `expected` appears on stdout, after those expected before; others may stand between."""
+        looked, known = self._line_position, len(self._prompts)
+
         def found() -> bool:
+            nonlocal looked, known
             if self.role == "client" and kernel.asleep(self.pid):
                 self.note_prompt()  # it waits for more to do
+            if len(self._prompts) > known:  # what it is may stand before a line that was looked at
+                looked, known = self._line_position, len(self._prompts)
             lines = self.lines()
-            for i in range(self._line_position, len(lines)):
+            for i in range(looked, len(lines)):
                 if self._matches(lines[i], expected):
                     self._line_position = i + 1
                     return True
+            looked = len(lines)
             return False
 
         if not self.lab.until(found, (seconds or DEADLINE) * self.slowness):
@@ -201,7 +216,7 @@ class Program:
     def _fail_unprinted(self, expected: bytes, own: str) -> NoReturn:
         *lines, rest = bytes(self.output).split(b"\n")[self._line_position:] or [b""]
         line = quote(expected)
-        if self._matches(_shown(rest), expected):
+        if rest and self._matches(_shown(rest), expected):
             self.lab.fail_with(NO_NEWLINE, f"Your {self.role} printed {line} without the newline that ends the line.", own)
         if not lines and not rest:
             more = "more " if self.output else ""
@@ -349,7 +364,7 @@ class Program:
         one of the others with sigwait().
         """
         if self.role == "server":
-            self._come_to_rest()
+            self.come_to_rest()
         self.ended_by_us = True
         self.lab.log(f"your {self.role}", "is ended by the check" if self.alive() else "")
         for number in (signal.SIGXCPU, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
@@ -361,7 +376,7 @@ class Program:
         self.lab.until(lambda: not self._open, 2)
         return self.process.returncode
 
-    def _come_to_rest(self) -> None:
+    def come_to_rest(self) -> None:
         """Lets all clients leave, and waits until nothing is done for them any more.
 
         In the middle of its work a right server may hold memory that valgrind does not find a pointer to.
@@ -403,23 +418,36 @@ def _argument(text: str) -> str:
 
 def _shown(line: bytes) -> bytes:
     """What a terminal shows of a line: no colours and titles, and of several texts that begin at the left the last."""
-    return _ESCAPES.sub(b"", line).rstrip(b"\r").rpartition(b"\r")[2]
+    text = _ESCAPES.sub(b"", _TO_THE_LEFT.sub(b"\r", line)).rstrip(b"\r").rpartition(b"\r")[2]
+    return _overwritten(text) if b"\b" in text else text
 
 
-def _is_prompts(text: bytes, known: set[bytes]) -> bool:
-    """True if the text is made of prompts only, usual ones and those that are known. A regular expression might try for ever."""
+def _overwritten(text: bytes) -> bytes:
+    """The line when each backspace has gone one place to the left, where the next byte replaces what stands there."""
+    places, at = bytearray(), 0
+    for byte in text:
+        if byte == ord("\b"):
+            at = max(at - 1, 0)
+        else:
+            places[at : at + 1] = bytes([byte])
+            at += 1
+    return bytes(places)
+
+
+def _is_prompts(text: bytes, known: Iterable[re.Pattern[bytes]]) -> bool:
+    """True if the text is made of prompts only, usual ones and those that are known. One regular expression might try for ever."""
     reached = {0}
     for at in range(len(text)):
         if at in reached:
-            reached |= {at + len(prompt) for prompt in known if text.startswith(prompt, at)}
-            if usual := _USUAL_PROMPT.match(text, at):
-                reached.add(usual.end())
+            reached |= {found.end() for prompt in (*known, _USUAL_PROMPT) if (found := prompt.match(text, at))}
     return len(text) in reached
 
 
-def _once(prompt: bytes) -> bytes:
-    """A prompt that stands there several times, once."""
-    return re.fullmatch(rb"(.+?)\1*", prompt, re.DOTALL)[1]
+def _pattern(prompt: bytes) -> bytes:
+    """A regular expression for a prompt: once if it stands there several times, and with any number for each, for it may
+    count lines or tell the time."""
+    once = re.fullmatch(rb"(.+?)\1*", re.sub(rb"[0-9]+", b"0", prompt), re.DOTALL)[1]
+    return re.escape(once).replace(b"0", b"[0-9]+")
 
 
 def _limited(nofile: int | None) -> list[str]:

@@ -166,11 +166,12 @@ START_HINTS = (
 def _expect_failed_start(lab: Lab, role: str, arguments: tuple[str, ...], family: str, error: int) -> None:
     fault = fail(family, error, last=0)
     program = lab.run(role, *arguments, faults=[fault])
+    seconds = 10 if role == "client" else None  # it may try again for some time
     said = f"{family}() failed with {errno.errorcode[error]} ({os.strerror(error)})"
-    program.expect_exit(1, cause=f"{said}: your {role} should say what failed and why, and exit with status 1.")
+    program.expect_exit(1, seconds=seconds, cause=f"{said}: your {role} should say what failed and why, and exit with status 1.")
     lab.require_met(program, fault)
     words = " ".join(program.error_lines()).lower()
-    lab.require(family in words or os.strerror(error).lower() in words,
+    lab.require(any(word.lower() in words for word in (family, os.strerror(error), errno.errorcode[error])),
                 f"{said}: your {role} should name that on stderr ({role}: {family}: {os.strerror(error)}).")
 
 

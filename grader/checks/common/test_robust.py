@@ -48,12 +48,16 @@ def test_a_client_that_vanishes_does_not_end_the_server(lab: Lab) -> None:
 
     Clients close or reset their connection at once, or after an answer. Two more send something while the server is
     halted (in stage 1 while it is busy with another client), half-close, and are closed or reset before it gets to
-    them. After these a new client must get its answer, and the server must still run.
+    them. After these a new client must get its answer, and the server must still run. 2 seconds later it may have no more
+    descriptors than before these two.
     """
     server = lab.server()
+    fresh = kernel.descriptors(server.pid)
     lab.connect(server).close()
     lab.connect(server).reset()
     _serve_one(lab, server).close()
+    lab.until(lambda: kernel.descriptors(server.pid) <= fresh, LEFT_SECONDS)
+    before = kernel.descriptors(server.pid)
     for ending in ("close", "reset"):
         # The end must be there before the answer is sent.
         go_on = _busy(lab, server) if lab.stage == 1 else _halted(server)
@@ -64,6 +68,10 @@ def test_a_client_that_vanishes_does_not_end_the_server(lab: Lab) -> None:
         go_on()
         _serve_one(lab, server).close()
     lab.require(server.alive(), "Your server ended after a client had vanished.")
+    lab.until(lambda: kernel.descriptors(server.pid) <= before, LEFT_SECONDS)
+    left = kernel.descriptors(server.pid) - before
+    lab.require(left <= 0, f"Clients vanished before they were answered; {LEFT_SECONDS:g} seconds later your server still held "
+                f"{count(left, 'descriptor')} of theirs.", kind=DESCRIPTORS)
 
 
 def _halted(server: Program) -> Callable[[], None]:
@@ -194,7 +202,8 @@ def test_an_idle_server_uses_no_CPU(lab: Lab) -> None:
     """A call that blocks costs nothing; a loop that asks again and again costs a whole core.
 
     Two clients come and leave at once, one of them with a reset. A third stays and is silent, from stage 2 on in
-    the middle of a message. During one second the server may use less than 0.3 s of CPU.
+    the middle of a message. During one second the server may use less than 0.3 s of CPU. Then that message goes on, and
+    must be answered.
     """
     server = lab.server()
     lab.connect(server).close()
@@ -202,6 +211,11 @@ def test_an_idle_server_uses_no_CPU(lab: Lab) -> None:
     silent = lab.connect(server)
     silent.send(b"" if lab.stage == 1 else b"half a mess")
     lab.require_idle(server, "With one silent client")
+    if lab.stage == 1:
+        return  # who is silent in stage 1 may be left
+    silent.send(b"ageDONE")
+    silent.expect_message(b"ERR bad command" if lab.stage == 4 else b"half a message",
+                          cause="A client made a pause of a second in the middle of its message, and got no answer to it.")
 
 
 @check("client.idle", points={2: 0.25, 4: 0.25}, todo={2: "2.7", 4: "4.8"}, hints=IDLE_HINTS, slow=True)
@@ -209,7 +223,8 @@ def test_an_idle_client_uses_no_CPU(lab: Lab) -> None:
     """Waiting for the user and for the server is done by the kernel.
 
     The client is connected, nothing is typed and nothing arrives. Then stdin ends, QUIT must arrive, and the server
-    does not close yet. In one second of either state the client may use less than 0.3 s of CPU.
+    does not close yet. In one second of either state the client may use less than 0.3 s of CPU. Then the server says BYE and
+    closes: it must be printed, and the exit status must be 0.
     """
     listener = lab.listen()
     client = lab.client(listener, *(("alice",) if lab.stage == 4 else ()))
@@ -222,3 +237,7 @@ def test_an_idle_client_uses_no_CPU(lab: Lab) -> None:
     client.close_stdin()
     peer.expect_message(b"QUIT")
     lab.require_idle(client, "After the end of stdin and QUIT, while the server has not closed yet")
+    peer.send_message(b"BYE")
+    client.expect_line(b"BYE")
+    peer.close()
+    client.expect_exit(0)

@@ -67,6 +67,7 @@ def _echo_once(lab: Lab, server: Program) -> None:
         peer.send(message)
         peer.expect(message)
         peer.expect_end()
+        peer.close()
     lab.connect(server).close()
     lab.connect(server).reset()
     last = lab.connect(server)
@@ -182,6 +183,7 @@ def serve_sizes(lab: Lab, server: Program) -> None:
             peer.send(b"x" * size)
             peer.expect(b"x" * size)
             peer.expect_end()
+            peer.close()
         lab.connect(server).reset()
         _echo_once(lab, server)
         return

@@ -16,13 +16,20 @@ from grader.harness.wire import encode
 def test_each_line_becomes_one_message(lab: Lab) -> None:
     """The user types lines, the wire carries messages: the newline stays behind.
 
-    Eight lines are typed one by one, with spaces, a tab, percent signs, UTF-8 and bytes that are no text. For each,
-    the bytes of the line and DONE must arrive, and nothing else; the reply to it must be printed.
+    Twelve lines are typed one by one, with spaces, a tab, percent signs, UTF-8, bytes that are no text, and words that
+    only look like QUIT. For each, the bytes of the line and DONE must arrive, and nothing else; the reply to it must be
+    printed, also if it is BYE, or begins with ERR: only the end of the connection is the end.
     """
     client, peer = client_with_peer(lab)
-    for line in (b"hello", b"two words", b"  spaces  around  ", b"\ttab", b"%s %d %n", b"x", "größe €".encode(), b"\xff\xfe"):
+    for line in (b"hello", b"two words", b"  spaces  around  ", b"   ", b"\ttab", b"%s %d %n", b"x", "größe €".encode(), b"\xff\xfe",
+                 b"quit", b"QUIT ", b" QUIT"):
         client.write(line + b"\n")
         answer(client, peer, line, b"got it")
+    for word in (b"BYE", b"ERR too long"):
+        client.write(word + b"\n")
+        answer(client, peer, word, word)
+    client.write(b"still here\n")
+    answer(client, peer, b"still here", b"yes")
 
 
 @check("client.turns", points={2: 0.25}, todo="2.7", hints=(
@@ -87,11 +94,11 @@ def test_many_pasted_lines_are_sent_one_by_one(lab: Lab) -> None:
 def test_a_typed_DONE_or_backslash_is_escaped(lab: Lab) -> None:
     """A user may type anything; the protocol must not break on it.
 
-    Eight lines with DONE, parts of DONE and backslashes are typed. Each must arrive with a backslash before each
+    Nine lines with DONE, parts of DONE and backslashes are typed. Each must arrive with a backslash before each
     backslash and before each D that begins a DONE, and nowhere else.
     """
     client, peer = client_with_peer(lab)
-    for line in (b"I am DONE", b"DONE", b"a\\b", b"\\", b"\\DONE", b"DODONE", b"D DO DON done", b"DONE\\"):
+    for line in (b"I am DONE", b"DONE", b"a\\b", b"\\", b"\\DONE", b"DODONE", b"D DO DON done", b"DONE\\", b"DONE and DONE"):
         client.write(line + b"\n")
         answer(client, peer, line, b"got it")
 
@@ -104,11 +111,11 @@ def test_an_empty_line_is_an_empty_message(lab: Lab) -> None:
     """Nothing is also something that can be said; only the end of input is the end.
 
     Empty lines are typed: one alone, then two with another line behind them. For each of them DONE alone must
-    arrive, and the reply to it must be printed.
+    arrive, and the reply to it must be printed; the first is answered with an empty message, which is an empty line.
     """
     client, peer = client_with_peer(lab)
     client.write(b"\n")
-    answer(client, peer, b"", b"that was empty")
+    answer(client, peer, b"", b"")
     client.write(b"\n\nafter\n")
     answer(client, peer, b"", b"second")
     answer(client, peer, b"", b"third")
@@ -165,7 +172,7 @@ def test_a_longer_line_is_refused_and_the_next_one_is_sent(lab: Lab) -> None:
     """A client keeps to the protocol's limits itself, and one bad line costs only that line.
 
     Lines of 4097, 5000 and 20000 bytes are typed, each with the line after behind it. The server must receive after
-    each time, and nothing of the long lines. There must be an error on stderr; at the end of stdin, behind 5000 bytes
+    each time, and nothing of the long lines. There must be an error on stderr; at the end of stdin, behind 4097 bytes
     without a newline, QUIT must arrive, and the exit status must be 0.
     """
     client, peer = client_with_peer(lab)
@@ -173,6 +180,6 @@ def test_a_longer_line_is_refused_and_the_next_one_is_sent(lab: Lab) -> None:
         client.write(text(size) + b"\nafter\n")
         answer(client, peer, b"after", b"still here")
     client.expect_error()
-    client.write(text(5000))
+    client.write(text(4097))
     client.close_stdin()
     say_goodbye(client, peer)

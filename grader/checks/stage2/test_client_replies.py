@@ -112,12 +112,17 @@ def test_an_over_long_reply_ends_the_client(lab: Lab) -> None:
     """Nobody on a network is trusted with the size of your buffer.
 
     A reply of 4096 bytes must be printed. To the next line the server replies with 4097 bytes: the client must end
-    with exit status 1.
+    with exit status 1. The same holds if they are sent after QUIT.
     """
     client, peer = client_with_peer(lab)
     client.write(b"hello\n")
     answer(client, peer, b"hello", text(4096))
     client.write(b"again\n")
     peer.expect(encode(b"again"))
+    peer.send(encode(text(4097)))
+    client.expect_exit(1)
+    client, peer = client_with_peer(lab)
+    client.write(b"QUIT\n")
+    peer.expect(encode(b"QUIT"))
     peer.send(encode(text(4097)))
     client.expect_exit(1)

@@ -51,7 +51,8 @@ def test_a_backslash_before_any_byte_means_that_byte(lab: Lab) -> None:
     """A receiver accepts more than it would send: every escape is legal, and the byte is literal.
 
     Eight messages arrive with a backslash before bytes that need none, such as every letter of hello, or the O of
-    DONE. The body must come back, with just the escapes that a sender makes.
+    DONE. The body must come back, with just the escapes that a sender makes. QUIT with a backslash before its U is QUIT: BYE
+    must come, and the end of the connection.
     """
     peer = lab.connect(lab.server())
     for wire, body in ((b"\\h\\e\\l\\loDONE", b"hello"), (b"\\nDONE", b"n"), (b"\\DDONE", b"D"),
@@ -59,6 +60,9 @@ def test_a_backslash_before_any_byte_means_that_byte(lab: Lab) -> None:
                        (b"\\D\\O\\N\\EDONE", b"DONE"), (b"DON\\DDONE", b"DOND")):
         peer.send(wire)
         peer.expect(encode(body))
+    peer.send(b"Q\\UITDONE")
+    peer.expect(encode(b"BYE"))
+    peer.expect_end()
 
 
 @check("server.escape_split", points={2: 0.5}, todo="2.3", hints=(

@@ -35,11 +35,13 @@ def start(lab: Lab, name: str = "alice", **options) -> tuple[Program, Peer]:
 def test_a_message_is_printed_while_nobody_types(lab: Lab) -> None:
     """bob may speak at any time; alice should not have to press Enter to see it.
 
-    The server sends three FROM messages, each when the one before has been printed, and nothing is typed. Each must
-    appear on stdout as a line.
+    The server sends seven FROM messages, each when the one before has been printed, and nothing is typed. Each must
+    appear on stdout as a line: also one with percent signs, with UTF-8, with bytes that are no text, with the word BYE, and
+    one of 4096 bytes.
     """
     client, peer = start(lab)
-    for text in (b"FROM bob hi", b"FROM bob are you there?", b"FROM bob DONE"):
+    for text in (b"FROM bob hi", b"FROM bob are you there?", b"FROM bob DONE", b"FROM bob %s%d%n", b"FROM bob BYE",
+                 "FROM bob größe € ".encode() + b"\xff\xfe", b"FROM bob " + b"0123456789ab" * 340 + b"the end"):
         peer.send_message(text)
         client.expect_line(text)
 
@@ -65,18 +67,19 @@ def test_a_half_typed_line_waits_and_keeps_nobody_waiting(lab: Lab) -> None:
 
 
 @check("client.pasted_lines", points={4: 0.5}, todo="4.8", hints=(
-    "Seven lines were there at once, and no reply came. How many did your client take, and what did it wait for?",
+    "Twelve lines were there at once, and no reply came. How many did your client take, and what did it wait for?",
     "fgets() reads ahead: poll() cannot see the lines that already lie in stdio's buffer.",
     "Read stdin with read() into a buffer of your own and take all its complete lines.",
 ))
 def test_several_lines_pasted_at_once_are_all_sent(lab: Lab) -> None:
     """One read() may bring many lines.
 
-    Seven lines, one of them empty, are written to stdin at once, and the server replies to none of them. It must
-    receive all seven as messages, in order.
+    Twelve lines, one of them empty, are written to stdin at once, and the server replies to none of them. It must
+    receive all of them as messages, in order and unchanged: what they mean is the server's affair.
     """
     client, peer = start(lab)
-    lines = [b"TO bob line %d" % n for n in range(5)] + [b"", b"WHO"]
+    lines = [b"TO bob line %d" % n for n in range(5)] + [b"", b"WHO", b"  spaces  around  ", b"quit", b"NAME bob", b"%s%d%n",
+             "größe € ".encode() + b"\xff\xfe"]
     client.write(b"".join(line + b"\n" for line in lines))
     for line in lines:
         peer.expect(encode(line))
@@ -160,14 +163,17 @@ def test_the_line_QUIT_is_the_last_one(lab: Lab) -> None:
 def test_a_server_that_goes_away_is_noticed_without_a_key_pressed(lab: Lab) -> None:
     """The end of the connection wakes poll() like a message does.
 
-    The server closes after its OK, in a second run it resets, and nothing is typed. Each time the client must say
-    so on stderr and end with exit status 1 within 1.5 seconds.
+    The server closes after its OK, in a second run it resets, in a third it closes in the middle of a message, and nothing
+    is typed. Each time the client must say so on stderr and end with exit status 1 within 1.5 seconds; it may not print the
+    part of a message.
     """
-    for ending in ("close", "reset"):
+    for ending, part in (("close", b""), ("reset", b""), ("close", b"FROM bob half a mess")):
         client, peer = start(lab)
+        peer.send(part)
         getattr(peer, ending)()
         client.expect_exit(1, seconds=1.5, cause="The server went away before QUIT: your client should say so and exit with status 1.")
         lab.require(client.error_lines(), "The server went away before QUIT: your client should say so on stderr.")
+        lab.require(not part or part not in client.output, "The server closed in the middle of a message, and your client printed the part that had come.")
 
 
 @check("client.one_thread", points={4: 0.5}, todo="4.8", hints=(

@@ -32,7 +32,7 @@ int __wrap_accept(int listener, struct sockaddr *from, socklen_t *size)
 {
     struct call *call = note(F_ACCEPT, listener, 0, FROM);
     ADD(accepts_begun, 1);
-    return fails(ACCEPT, call)
+    return fails(ACCEPT, call, 0)
                ? -1
                : finish_accepting(call, __real_accept(listener, from, size));
 }
@@ -42,7 +42,7 @@ int __wrap_accept4(int listener, struct sockaddr *from, socklen_t *size,
 {
     struct call *call = note(F_ACCEPT, listener, 0, FROM);
     ADD(accepts_begun, 1);
-    return fails(ACCEPT, call)
+    return fails(ACCEPT, call, 0)
                ? -1
                : finish_accepting(call,
                                   __real_accept4(listener, from, size, flags));
@@ -105,7 +105,10 @@ int __wrap_connect(int fd, const struct sockaddr *where, socklen_t size)
     where = moved(where, size, &copy);
     if (rule == NULL)
         return (int)done(call, __real_connect(fd, where, size));
-    call->fault = met(rule);
+    unsigned fault = met(rule);
+    if (rule->values[0] == EINTR && fcntl(fd, F_GETFL) & O_NONBLOCK)
+        return (int)done(call, __real_connect(fd, where, size));
+    call->fault = fault;
     errno = rule->values[0];
     return (int)done(call, errno == EINTR ? interrupted_connect(fd, where, size)
                                           : -1);
@@ -115,7 +118,7 @@ int __wrap_bind(int fd, const struct sockaddr *where, socklen_t size)
 {
     struct sockaddr_storage copy;
     struct call *call = note(F_BIND, fd, port_of(where, size), FROM);
-    return fails(BIND, call)
+    return fails(BIND, call, 0)
                ? -1
                : (int)done(call,
                            __real_bind(fd, moved(where, size, &copy), size));
@@ -124,14 +127,14 @@ int __wrap_bind(int fd, const struct sockaddr *where, socklen_t size)
 int __wrap_listen(int fd, int backlog)
 {
     struct call *call = note(F_LISTEN, fd, (size_t)backlog, FROM);
-    return fails(LISTEN, call) ? -1
-                               : (int)done(call, __real_listen(fd, backlog));
+    return fails(LISTEN, call, 0) ? -1
+                                  : (int)done(call, __real_listen(fd, backlog));
 }
 
 int __wrap_socket(int family, int type, int protocol)
 {
     struct call *call = note(F_SOCKET, -1, 0, FROM);
-    return fails(SOCKET, call)
+    return fails(SOCKET, call, 0)
                ? -1
                : (int)done(call, __real_socket(family, type, protocol));
 }

@@ -333,12 +333,26 @@ int64_t done(struct call *call, int64_t result)
     return result;
 }
 
-int fails(unsigned family, struct call *call)
+/* True if a call on fd returns at once in any case. Keeps errno. */
+static int never_waits(int fd, int flags)
+{
+    int saved = errno;
+    int status = fd >= 0 ? fcntl(fd, F_GETFL) : 0;
+    errno = saved;
+    return flags & MSG_DONTWAIT || (status != -1 && status & O_NONBLOCK);
+}
+
+int fails(unsigned family, struct call *call, int flags)
 {
     struct rule *rule = rule_for(family, FAIL);
     if (rule == NULL)
         return 0;
-    call->fault = met(rule);
+    unsigned fault = met(rule);
+
+    /* A signal interrupts a wait, and nothing else (signal(7)). */
+    if (rule->values[0] == EINTR && never_waits(call->fd, flags))
+        return 0;
+    call->fault = fault;
     errno = rule->values[0];
     done(call, -1);
     errno = rule->values[0];

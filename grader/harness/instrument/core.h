@@ -108,8 +108,11 @@ int64_t done(struct call *call, int64_t result);
 void keep_vector(struct call *call, const struct iovec *vector, int count,
                  int64_t len);
 
-/* Fails the call if a rule says so. Returns 1 with errno set, or 0. */
-int fails(unsigned family, struct call *call);
+/*
+ * Fails the call if a rule says so. Returns 1 with errno set, or 0. What never
+ * waits, by its flags or as its descriptor is set, is not interrupted (EINTR).
+ */
+int fails(unsigned family, struct call *call, int flags);
 
 /* How many of len bytes a transfer may move; never 0 for more than 0. */
 size_t shortened(unsigned family, size_t len, struct call *call);

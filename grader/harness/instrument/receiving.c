@@ -55,7 +55,7 @@ static ssize_t receive(int fd, void *data, size_t len, int flags,
         return n;
     }
     struct call *call = note(F_RECV, fd, len, at);
-    if (fails(RECV, call))
+    if (fails(RECV, call, flags))
         return -1;
     len = shortened(RECV, len, call);
     begin_receiving(fd);
@@ -84,7 +84,7 @@ ssize_t __wrap_recvfrom(int fd, void *data, size_t len, int flags,
 ssize_t socket_read(int fd, void *data, size_t len, uint64_t from)
 {
     struct call *call = note(F_READ, fd, len, from);
-    if (fails(RECV, call))
+    if (fails(RECV, call, 0))
         return -1;
     len = shortened(RECV, len, call);
     begin_receiving(fd);
@@ -122,7 +122,7 @@ static ssize_t receive_message(int fd, struct msghdr *message, int flags,
     }
     size_t size = vector_size(message->msg_iov, (int)message->msg_iovlen);
     struct call *call = note(F_RECVMSG, fd, size, from);
-    if (fails(RECV, call))
+    if (fails(RECV, call, flags))
         return -1;
     struct iovec cut[VECTORS];
     struct msghdr shorter = *message;
@@ -166,7 +166,7 @@ ssize_t __wrap_readv(int fd, const struct iovec *vector, int count)
     }
     size_t size = vector_size(vector, count);
     struct call *call = note(F_READ, fd, size, FROM);
-    if (fails(RECV, call))
+    if (fails(RECV, call, 0))
         return -1;
     struct iovec cut[VECTORS];
     struct vector part =

@@ -87,7 +87,7 @@ ssize_t __wrap_send(int fd, const void *data, size_t len, int flags)
         return __real_send(fd, data, len, flags);
     }
     struct call *call = begin_sending(F_SEND, fd, len, FROM);
-    if (fails(SEND, call))
+    if (fails(SEND, call, flags))
         return -1;
     return finish_sending(
         call, fd, &all, 1,
@@ -103,7 +103,7 @@ ssize_t __wrap_sendto(int fd, const void *data, size_t len, int flags,
         return __real_sendto(fd, data, len, flags, to, size);
     }
     struct call *call = begin_sending(F_SEND, fd, len, FROM);
-    if (fails(SEND, call))
+    if (fails(SEND, call, flags))
         return -1;
     len = shortened(SEND, len, call);
     return finish_sending(call, fd, &all, 1,
@@ -115,7 +115,7 @@ __attribute__((noinline)) ssize_t socket_write(int fd, const void *data,
                                                size_t len, uint64_t from)
 {
     struct call *call = begin_sending(F_WRITE, fd, len, from);
-    if (fails(SEND, call))
+    if (fails(SEND, call, 0))
         return -1;
     struct iovec all = {(void *)data, len};
     return finish_sending(call, fd, &all, 1,
@@ -188,7 +188,7 @@ static ssize_t send_message(int fd, const struct msghdr *message, int flags,
     }
     size_t size = vector_size(message->msg_iov, (int)message->msg_iovlen);
     struct call *call = begin_sending(F_SENDMSG, fd, size, from);
-    if (fails(SEND, call))
+    if (fails(SEND, call, flags))
         return -1;
     struct iovec cut[VECTORS];
     struct msghdr shorter = *message;
@@ -224,7 +224,7 @@ ssize_t __wrap_writev(int fd, const struct iovec *vector, int count)
     }
     size_t size = vector_size(vector, count);
     struct call *call = begin_sending(F_WRITE, fd, size, FROM);
-    if (fails(SEND, call))
+    if (fails(SEND, call, 0))
         return -1;
     struct iovec cut[VECTORS];
     struct vector part =

@@ -73,7 +73,7 @@ int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *how,
                           void *(*run)(void *), void *argument)
 {
     struct call *call = note(F_THREAD, -1, 0, FROM);
-    if (fails(THREAD, call))
+    if (fails(THREAD, call, 0))
         return errno; /* the pthread functions return the error */
     struct late_start *start = make_late(argument, call);
     if (start == NULL)

@@ -18,15 +18,15 @@ REAL(int, epoll_pwait, int, struct epoll_event *, int, int, const sigset_t *);
 int __wrap_poll(struct pollfd *fds, nfds_t count, int ms)
 {
     struct call *call = note(F_POLL, -1, count, FROM);
-    return fails(POLL, call) ? -1
-                             : (int)done(call, __real_poll(fds, count, ms));
+    return fails(POLL, call, 0) ? -1
+                                : (int)done(call, __real_poll(fds, count, ms));
 }
 
 int __wrap_ppoll(struct pollfd *fds, nfds_t count, const struct timespec *time,
                  const sigset_t *mask)
 {
     struct call *call = note(F_POLL, -1, count, FROM);
-    return fails(POLL, call)
+    return fails(POLL, call, 0)
                ? -1
                : (int)done(call, __real_ppoll(fds, count, time, mask));
 }
@@ -38,8 +38,8 @@ int __wrap___poll_chk(struct pollfd *fds, nfds_t count, int ms, size_t room)
     struct call *call = note(F_POLL, -1, count, FROM);
     if (count > room / sizeof *fds)
         __chk_fail();
-    return fails(POLL, call) ? -1
-                             : (int)done(call, __real_poll(fds, count, ms));
+    return fails(POLL, call, 0) ? -1
+                                : (int)done(call, __real_poll(fds, count, ms));
 }
 
 int __wrap___ppoll_chk(struct pollfd *fds, nfds_t count,
@@ -49,7 +49,7 @@ int __wrap___ppoll_chk(struct pollfd *fds, nfds_t count,
     struct call *call = note(F_POLL, -1, count, FROM);
     if (count > room / sizeof *fds)
         __chk_fail();
-    return fails(POLL, call)
+    return fails(POLL, call, 0)
                ? -1
                : (int)done(call, __real_ppoll(fds, count, time, mask));
 }
@@ -58,7 +58,7 @@ int __wrap_select(int count, fd_set *in, fd_set *out, fd_set *errors,
                   struct timeval *time)
 {
     struct call *call = note(F_SELECT, -1, (size_t)count, FROM);
-    return fails(POLL, call)
+    return fails(POLL, call, 0)
                ? -1
                : (int)done(call, __real_select(count, in, out, errors, time));
 }
@@ -67,7 +67,7 @@ int __wrap_pselect(int count, fd_set *in, fd_set *out, fd_set *errors,
                    const struct timespec *time, const sigset_t *mask)
 {
     struct call *call = note(F_SELECT, -1, (size_t)count, FROM);
-    return fails(POLL, call)
+    return fails(POLL, call, 0)
                ? -1
                : (int)done(call,
                            __real_pselect(count, in, out, errors, time, mask));
@@ -110,7 +110,7 @@ static int finish_epoll(struct call *call, const struct epoll_event *events,
 int __wrap_epoll_wait(int fd, struct epoll_event *events, int count, int ms)
 {
     struct call *call = note(F_EPOLL, fd, (size_t)count, FROM);
-    return fails(POLL, call)
+    return fails(POLL, call, 0)
                ? -1
                : finish_epoll(call, events,
                               __real_epoll_wait(fd, events, count, ms));
@@ -120,7 +120,7 @@ int __wrap_epoll_pwait(int fd, struct epoll_event *events, int count, int ms,
                        const sigset_t *mask)
 {
     struct call *call = note(F_EPOLL, fd, (size_t)count, FROM);
-    return fails(POLL, call)
+    return fails(POLL, call, 0)
                ? -1
                : finish_epoll(call, events,
                               __real_epoll_pwait(fd, events, count, ms, mask));
