@@ -185,8 +185,11 @@ class Program:
                     break
             prompt = _shown(bytes(self.output).rpartition(b"\n")[2])
             if 0 < len(prompt) <= LONGEST_PROMPT and len(self._prompts) < MOST_PROMPTS:
-                pattern = _pattern(prompt)
-                self._prompts.setdefault(pattern, re.compile(pattern))
+                self._learn_prompt(prompt)
+
+    def _learn_prompt(self, prompt: bytes) -> None:
+        pattern = _pattern(prompt)
+        self._prompts.setdefault(pattern, re.compile(pattern))
 
     def _matches(self, line: bytes, expected: bytes) -> bool:
         """True if the line is `expected`, perhaps behind prompts."""
@@ -423,7 +426,7 @@ def _shown(line: bytes) -> bytes:
 
 
 def _overwritten(text: bytes) -> bytes:
-    """The line when each backspace has gone one place to the left, where the next byte replaces what stands there."""
+    """The line up to the cursor, when each backspace has gone one place to the left, where the next byte replaces another."""
     places, at = bytearray(), 0
     for byte in text:
         if byte == ord("\b"):
@@ -431,7 +434,7 @@ def _overwritten(text: bytes) -> bytes:
         else:
             places[at : at + 1] = bytes([byte])
             at += 1
-    return bytes(places)
+    return bytes(places[:at])
 
 
 def _is_prompts(text: bytes, known: Iterable[re.Pattern[bytes]]) -> bool:

@@ -18,6 +18,7 @@ from grader.harness import failures
 from grader.harness.build import KIT, Build
 from grader.harness.failures import CRASH, ENDED, EXIT_STATUS, KINDS, NO_LISTENER, NO_NEWLINE, NOT_CLOSED, SIGPIPE, SURPLUS, UNPRINTED, Failed
 from grader.harness.lab import Lab
+from grader.harness.program import _shown
 from grader.record import Outcome, Record
 from grader.report.wrap import wrap
 from grader.session import all_specs, run
@@ -205,12 +206,30 @@ def test_what_stands_before_a_reply_is_a_prompt_if_it_was_there_before_the_reply
 
 @pytest.mark.parametrize(("line", "right"), [
     (b"> hello", True), (b"you> > hello", True), (b"Message: Message: hello", True), (b"hello", True),
+    (b"[12] alice: hello", True), (b"[12] alice: (9:00:01.1) [3] alice: hello", True), (b"[12] bob: hello", False), (b"[] alice: hello", False),
     (b"Reply: hello", False), (b">" * 4000 + b"!hello", False), (b"ab" * 2000 + b"!hello", False),
 ])
 def test_only_prompts_may_stand_before_a_line_and_no_line_takes_long_to_judge(talking: Lab, line: bytes, right: bool) -> None:
     client = talking.server()
-    client._prompts |= {b"Message: ", b"a", b"b", b"ab", b"ba", b"aba"}
+    for prompt in (b"Message: ", b"a", b"b", b"ab", b"ba", b"aba", b"[3] alice: [4] alice: ", b"(22:08:20.790) "):
+        client._learn_prompt(prompt)
     assert client._matches(line, b"hello") == right
+
+
+@pytest.mark.parametrize(("line", "shown"), [
+    (b"\x1b[38:5:208mhello\x1b[m", b"hello"), (b"\x1b[2 qhello\x1b[!p\x1b[>4;1m", b"hello"), (b"\x1b]0;a title\x07hello\x0f", b"hello"),
+    (b"you> \rhello\r", b"hello"), (b"waiting ...\x1b[2K\x1b[Ghello", b"hello"), (b"waiting\x1b[1Ghello", b"hello"),
+    (b"> \b \b\b \bhello", b"hello"), (b"? \b\bx", b"x"), (b"? \b\b", b""), (b"\b\bhello", b"hello"),
+    (b"hello world", b"hello world"), (b"a\x1bnd b", b"a\x1bnd b"), (b"one\rtwo", b"two")])
+def test_a_line_is_taken_as_a_terminal_shows_it(line: bytes, shown: bytes) -> None:
+    assert _shown(line) == shown
+
+
+def test_a_line_is_parted_once_however_it_comes(talking: Lab) -> None:
+    client = talking.server()
+    for part, lines in ((b"one", []), (b"\n\ntwo\nth", [b"one", b"", b"two"]), (b"ree\n", [b"one", b"", b"two", b"three"])):
+        client.output += part
+        assert client.lines() == lines
 
 
 def test_a_connection_that_was_reset_at_once_is_a_connection(talking: Lab) -> None:

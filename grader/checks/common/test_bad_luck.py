@@ -61,12 +61,22 @@ def test_an_accept_that_fails_does_not_end_the_server(lab: Lab) -> None:
     """No descriptor is free for a moment. Who is connected goes on talking, who waits is served later.
 
     Two clients have talked, and then accept() fails with EMFILE, three times at most, while a third client comes
-    (and more, if need be, until accept() is called). The first must still be answered. Then accept() works again and
-    the second leaves: the third must be answered, unless it was closed, and a new client must get a whole conversation.
+    (and more, if need be, until accept() is called); before that it fails once each with ENFILE and ENOBUFS in the same way.
+    The first must still be answered. Then accept() works again and the second leaves: the third must be answered, unless it
+    was closed, and a new client must get a whole conversation.
     """
     fault = fail("accept", errno.EMFILE, last=3, armed=False)
-    server = lab.server(faults=[fault])
+    others = [fail("accept", error, last=1, armed=False) for error in (errno.ENFILE, errno.ENOBUFS)]
+    server = lab.server(faults=[fault, *others])
     steady, leaver = converse(lab, server), converse(lab, server, "bob")
+    for other in others:
+        server.instrument.arm(other)
+        guest = lab.connect(server)
+        _more_until_met(lab, server, other)
+        lab.require_met(server, other)
+        server.instrument.disarm(other)
+        guest.close()
+        still_served(lab, steady)
     server.instrument.arm(fault)
     waiting = lab.connect(server, "the waiting client")
     _more_until_met(lab, server, fault)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import random
+import string
+
 from grader.check import check
-from grader.checks.common.workload import send_too_long
+from grader.checks.common.workload import end_conversation, send_too_long
 from grader.checks.stage4.test_names import GONE_SECONDS, ask, enter, until_name_is_free
 from grader.harness.failures import NOT_CLOSED, SURPLUS
 from grader.harness.lab import Lab
+from grader.harness.peer import Peer
 from grader.harness.wire import encode, quote
 
 ORDER_HINTS = (
@@ -62,12 +66,12 @@ def test_a_message_to_oneself_arrives(lab: Lab) -> None:
 def test_a_message_to_nobody_is_answered_with_ERR_no_such_user(lab: Lab) -> None:
     """Looking up a name may find nothing.
 
-    alice writes to bob, to a name of 40 letters, to ali and to alice2, none of which is there. Each time ERR no
-    such user must come, and WHO must still list just alice.
+    alice writes to bob, to a name of 40 letters, to ali, to alice2, to alice with 256 letters more and to alice with a zero
+    byte behind it, none of which is there. Each time ERR no such user must come, and WHO must still list just alice.
     """
     server = lab.server()
     alice = enter(lab, server, "alice")[0]
-    for name in (b"bob", b"x" * 40, b"ali", b"alice2"):
+    for name in (b"bob", b"x" * 40, b"ali", b"alice2", b"alice" + b"e" * 256, b"alice\0x"):
         ask(alice, b"TO " + name + b" hello", b"ERR no such user")
     ask(alice, b"WHO", b"OK alice")
 
@@ -203,14 +207,16 @@ def test_each_command_gets_one_reply_in_the_order_of_the_commands(lab: Lab) -> N
 def test_a_FROM_that_would_be_too_long_is_not_sent(lab: Lab) -> None:
     """The limit counts for what the server makes, too.
 
-    alice sends bob a text with which the body FROM alice TEXT has exactly 4096 bytes: she must get OK and he the
-    message. With one byte more she must get ERR too long and he nothing; the next message must arrive again.
+    alice sends bob a text with which the body FROM alice TEXT has exactly 4096 bytes, in letters and then in backslashes:
+    she must get OK and he the message. With one byte more she must get ERR too long and he nothing; the next message must
+    arrive again.
     """
     server = lab.server()
     alice, bob = enter(lab, server, "alice", "bob")
-    fits = b"x" * (4096 - len(b"FROM alice "))
-    ask(alice, b"TO bob " + fits, b"OK")
-    bob.expect_message(b"FROM alice " + fits)
+    room = 4096 - len(b"FROM alice ")
+    for fits in (b"\\" * room, b"x" * room):  # the escapes do not count
+        ask(alice, b"TO bob " + fits, b"OK")
+        bob.expect_message(b"FROM alice " + fits)
     ask(alice, b"TO bob " + fits + b"y", b"ERR too long")
     ask(alice, b"TO bob after", b"OK")
     bob.expect_message(b"FROM alice after")
@@ -281,24 +287,40 @@ def test_a_hundred_clients_write_to_their_neighbours(lab: Lab) -> None:
     """Everybody sends and receives at once.
 
     100 clients enter names of 31 letters, and each writes to the next, the last to the first. Each must get OK and the
-    message of its neighbour, in either order. WHO must list all of them.
+    message of its neighbour, in either order. WHO must list all of them. Then every second one leaves, and the others do the
+    same: whatever the leavers had in common with them in the table is still theirs.
     """
     server = lab.server()
-    names = [f"n{i}".ljust(31, "-") for i in range(100)]
-    peers = [lab.connect(server, f"n{i}") for i in range(100)]
-    for peer, name in zip(peers, names):
-        ask(peer, b"NAME " + name.encode(), b"OK")
+    members = {f"n{i}": name for i, name in enumerate(_mixed_names(100))}
+    peers = [lab.connect(server, short) for short in members]
+    for peer in peers:
+        ask(peer, b"NAME " + members[peer.name].encode(), b"OK")
+    _write_around(lab, peers, members)
+    for peer in peers[::2]:
+        end_conversation(peer)
+    _write_around(lab, peers[1::2], members)
+
+
+def _mixed_names(count: int) -> list[str]:
+    """So many names of 31 letters, always the same: some of them fall into one place of most hash tables."""
+    letters = random.Random(2024)
+    return ["".join(letters.choices(string.ascii_letters, k=31)) for _ in range(count)]
+
+
+def _write_around(lab: Lab, peers: list[Peer], members: dict[str, str]) -> None:
+    """Each writes to the next, and all are listed. `members` are their names in the table."""
+    names = [members[peer.name] for peer in peers]
     for i, peer in enumerate(peers):
-        peer.send_message(f"TO {names[(i + 1) % 100]} hello from {i}".encode())
+        peer.send_message(f"TO {names[(i + 1) % len(peers)]} hello from {peer.name}".encode())
     for i, peer in enumerate(peers):
         got = sorted(peer.message() for _ in range(2))
-        lab.require(got == sorted([b"OK", f"FROM {names[i - 1]} hello from {(i - 1) % 100}".encode()]),
+        lab.require(got == sorted([b"OK", f"FROM {names[i - 1]} hello from {peers[i - 1].name}".encode()]),
                     f"{peer.name} should have got OK and a message of {peers[i - 1].name}.")
     peers[0].send_message(b"WHO")
     listed = peers[0].message().decode("utf-8", "replace").split(" ")
     missing = sorted(set(names) - set(listed))
     lab.require(listed[0] == "OK" and sorted(listed[1:]) == sorted(names),
-                f"100 clients with names of 31 letters are in the table, and WHO does not list {missing[0] if missing else 'just them'}.")
+                f"{len(peers)} clients with names of 31 letters are in the table, and WHO does not list {missing[0] if missing else 'just them'}.")
 
 
 @check("server.quit", points={4: 0.25}, todo="4.6", about=(SURPLUS,), hints=(

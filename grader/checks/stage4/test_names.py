@@ -48,12 +48,13 @@ def until_name_is_free(lab: Lab, peer: Peer, name: bytes, seconds: float) -> boo
 def test_every_name_that_is_allowed_can_be_entered(lab: Lab) -> None:
     """A rule says what is allowed, and all of that must work.
 
-    Ten clients enter a, Z, names of 31 and 30 letters, 0, _, -, Al-ice_99 and two names with all other letters and digits.
-    Each must get OK, and WHO must list just these names. Then each writes to the next one, who must get the message.
+    Twelve clients enter a, Z, names of 31 and 30 letters, 0, _, -, Al-ice_99, two names with all other letters and digits,
+    DONE and xDONE. Each must get OK, and WHO must list just these names. Then each writes to the next one, who must get the
+    message.
     """
     server = lab.server()
     names = (b"a", b"Z", b"n" * 31, b"n" * 30, b"0", b"_", b"-", b"Al-ice_99",
-             b"abcdefghijklmnopqrstuvwxyz01234", b"ABCDEFGHIJKLMNOPQRSTUVWXYZ56789")
+             b"abcdefghijklmnopqrstuvwxyz01234", b"ABCDEFGHIJKLMNOPQRSTUVWXYZ56789", b"DONE", b"xDONE")
     peers = [lab.connect(server) for _ in names]
     for peer, name in zip(peers, names):
         ask(peer, b"NAME " + name, b"OK")
@@ -74,13 +75,13 @@ def test_every_name_that_is_allowed_can_be_entered(lab: Lab) -> None:
 def test_every_other_name_is_answered_with_ERR_bad_name(lab: Lab) -> None:
     """What a stranger sends is checked before it is stored.
 
-    One client asks for names of 32, 255 and 4000 letters, for names with a zero byte, a newline or a carriage return,
+    One client asks for names of 32, 255, 257, 287 and 4000 letters, for names with a zero byte, a newline or a carriage return,
     and for one with each of the other bytes that are no blank and not allowed. Each time it must get ERR bad name; then
     NAME alice must get OK.
     """
     server = lab.server()
     peer = lab.connect(server)
-    for name in (b"n" * 32, b"n" * 255, b"n" * 4000, b"a\0b", b"a\n", b"bob\r", *(b"al%cce" % byte for byte in NOT_IN_NAMES)):
+    for name in (b"n" * 32, b"n" * 255, b"n" * 257, b"n" * 287, b"n" * 4000, b"a\0b", b"a\n", b"bob\r", *(b"al%cce" % byte for byte in NOT_IN_NAMES)):
         ask(peer, b"NAME " + name, b"ERR bad name")
     ask(peer, b"NAME alice", b"OK")
 

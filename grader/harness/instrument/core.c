@@ -114,6 +114,11 @@ __attribute__((weak)) void __tsan_release(void *address);
 __attribute__((weak)) void __tsan_func_entry(void *caller);
 __attribute__((weak)) void __tsan_func_exit(void);
 
+int has_tsan(void)
+{
+    return __tsan_release != NULL;
+}
+
 /*
  * gcc -finstrument-functions calls these at the beginning and the end of each
  * function here. A race inside recv() is then reported with the line of the

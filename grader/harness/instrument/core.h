@@ -88,6 +88,9 @@ unsigned met(struct rule *rule);
  */
 void hold(struct rule *rule, void (*look)(void *argument), void *argument);
 
+/* True in a program that was built with ThreadSanitizer. */
+int has_tsan(void);
+
 /* By its address a thread is told from the others. */
 extern __thread char myself;
 

@@ -69,9 +69,34 @@ static struct late_start *make_late(void *argument, struct call *call)
     return start;
 }
 
+/*
+ * ThreadSanitizer needs most of a megabyte of each stack, and takes it from
+ * one that the student brings (pthread_attr_setstack()): such a thread gets a
+ * stack of the system's instead. Returns the attributes to use, perhaps *own.
+ */
+static const pthread_attr_t *with_room(const pthread_attr_t *how,
+                                       pthread_attr_t *own)
+{
+    void *stack;
+    size_t size;
+    int state;
+
+    /* glibc gives the end of the stack minus its size: 0 - size is none. */
+    if (how == NULL || !has_tsan() ||
+        pthread_attr_getstack(how, &stack, &size) != 0 ||
+        (uintptr_t)stack + size == 0)
+        return how;
+    pthread_attr_getdetachstate(how, &state);
+    pthread_attr_init(own);
+    pthread_attr_setdetachstate(own, state);
+    return own;
+}
+
 int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *how,
                           void *(*run)(void *), void *argument)
 {
+    pthread_attr_t own;
+    how = with_room(how, &own);
     struct call *call = note(F_THREAD, -1, 0, FROM);
     if (fails(THREAD, call, 0))
         return errno; /* the pthread functions return the error */
