@@ -25,7 +25,7 @@ def test_each_line_becomes_one_message(lab: Lab) -> None:
                  b"quit", b"QUIT ", b" QUIT"):
         client.write(line + b"\n")
         answer(client, peer, line, b"got it")
-    for word in (b"BYE", b"ERR too long"):
+    for word in (b"BYE", b"ERR is a word, too"):
         client.write(word + b"\n")
         answer(client, peer, word, word)
     client.write(b"still here\n")

