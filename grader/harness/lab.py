@@ -322,7 +322,7 @@ class Lab:
 
         `when` opens the cause: how the program came to have nothing to do.
         """
-        busy = sum(self.watch_processors(program.pid, 1.0).values())
+        busy = min(sum(self.watch_processors(program.pid, 1.0).values()), 1.0)  # threads may share it
         self.require(busy < 0.3, f"{when}, your {program.role} was busy for {busy:.1f} s of one second. It should wait instead.")
 
     # -- telling ----------------------------------------------------------------

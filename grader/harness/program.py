@@ -32,6 +32,7 @@ _ESCAPES = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\
 _TO_THE_LEFT = re.compile(rb"\x1b\[[01]?G")  # like a carriage return
 _USUAL_PROMPT = re.compile(rb"[\w-]{0,31}[>$#%?]+ ?")
 LONGEST_PROMPT, MOST_PROMPTS = 200, 20  # bytes; different ones of one client, but for the numbers in them
+MOST_LOOKED_AT = 4096  # bytes at the end of what was printed, in which a prompt is looked for
 QUIET_SECONDS = 5  # for the end of all work of a server under a tool
 REPORT_SECONDS = 10  # for a tool's report
 MOST_READS = 64  # of what has been printed; the kernel gives out at most 4 KiB of a terminal at once
@@ -183,7 +184,8 @@ class Program:
             for _ in range(MOST_READS):
                 if not self._stdout():
                     break
-            prompt = _shown(bytes(self.output).rpartition(b"\n")[2])
+            unfinished = self.output[self.output.rfind(b"\n", max(0, len(self.output) - MOST_LOOKED_AT)) + 1 :]
+            prompt = _shown(bytes(unfinished[-MOST_LOOKED_AT:]))
             if 0 < len(prompt) <= LONGEST_PROMPT and len(self._prompts) < MOST_PROMPTS:
                 self._learn_prompt(prompt)
 
@@ -236,7 +238,7 @@ class Program:
             return ""
         if not self.alive():
             return f".{self.how_it_ended()}"
-        if all(peer.ended or peer.closed() for peer in self.peers):
+        if self.peers and all(peer.ended for peer in self.peers):
             return ". It has closed its connection."
         unread = sum(peer.unread() for peer in self.peers if not peer.closed())
         return f". It has not read {count(unread)} that the server has sent." if unread else ""
