@@ -17,14 +17,16 @@ from grader.harness.wire import encode
 def test_QUIT_is_the_last_line_that_is_read(lab: Lab) -> None:
     """After the goodbye the client listens to the end, and speaks no more.
 
-    The lines hello, QUITE, QUIT and one more are typed at once, and stdin ends. The server must receive hello and QUITE,
-    after their replies QUIT, and nothing behind that. BYE must be printed, and after the close the exit status must be 0.
+    The lines hello, QUITE, quit, QUIT with a space behind it and QUIT are typed at once, and one more, and stdin ends. The
+    server must receive all up to QUIT, each after the reply to the one before, and nothing behind that. BYE must be printed,
+    and after the close the exit status must be 0.
     """
     client, peer = client_with_peer(lab)
-    client.write(b"hello\nQUITE\nQUIT\nnot for the wire\n")
+    client.write(b"hello\nQUITE\nquit\nQUIT \nQUIT\nnot for the wire\n")
     client.close_stdin()
     answer(client, peer, b"hello", b"hi")
-    answer(client, peer, b"QUITE", b"a word like any other")
+    for word in (b"QUITE", b"quit", b"QUIT "):
+        answer(client, peer, word, b"a word like any other")
     say_goodbye(client, peer)
     client.expect_line(b"BYE")
 
