@@ -466,19 +466,24 @@ def test_who_has_locked_the_stream_prints_a_whole_line_and_then_takes_turns(tmp_
     assert _print_lines(tmp_path, locked, 1, "fputs(c, stdout)") in ("a\nb\n", "b\na\n")
 
 
-def test_who_prints_by_a_macro_takes_turns_when_it_flushes(tmp_path: Path) -> None:
-    by_macro = TWO_CALLS.replace('PRINT("\\n");', 'putc_unlocked(10, stdout);\n    fflush(stdout);').replace("PRINT(c);", "putc_unlocked(*c, stdout);\n    fflush(stdout);")
-    assert by_macro.count("fflush") == 2
-    assert _print_lines(tmp_path, by_macro, 3, "c") in ("ab\n\n", "ba\n\n")
+def test_who_prints_by_a_macro_under_a_lock_of_his_own_is_met_when_he_flushes(tmp_path: Path) -> None:
+    locked = TWO_CALLS.replace("    PRINT(c);", "    pthread_mutex_lock(&own);\n    putc_unlocked(*c, stdout);").replace(
+        'PRINT("\\n");', "putc_unlocked(10, stdout);\n    fflush(stdout);\n    pthread_mutex_unlock(&own);").replace(
+        "static pthread_barrier_t both;", "static pthread_barrier_t both;\nstatic pthread_mutex_t own = PTHREAD_MUTEX_INITIALIZER;")
+    assert locked.count("own") == 3
+    fault = Fault("print", "turns", (1,), last=2)
+    assert _print_lines(tmp_path, locked, 2, "c", fault=fault) in ("a\nb\n", "b\na\n")
 
 
-def _print_lines(tmp_path: Path, source: str, turns: int, call: str, inner: str = "(void)v") -> str:
+def _print_lines(tmp_path: Path, source: str, turns: int, call: str, inner: str = "(void)v", fault: Fault | None = None) -> str:
     """What the program prints whose threads let each other go first, so many times: not behind the last call."""
     (tmp_path / "lines.c").write_text(source)
     _compile(tmp_path / "lines.c", "-fno-builtin", "-fno-inline", f"-DPRINT(c)={call}", f"-DPRINT_V={inner}", "-c", "-o", str(tmp_path / "lines.o"))
     _compile(tmp_path / "lines.o", "-o", str(tmp_path / "lines"), str(compile_object(tmp_path / "instrument.o")), *instrument.LINK_FLAGS.split())
-    page = Instrument(tmp_path / "page", [Fault("print", "turns", (20_000,), last=turns)])
+    fault = fault or Fault("print", "turns", (20_000,), last=turns)
+    page = Instrument(tmp_path / "page", [fault])
     made = subprocess.run([str(tmp_path / "lines")], env={instrument.VARIABLE: str(page.path)}, capture_output=True, text=True, check=True, timeout=30)
+    assert page.met(fault) == turns
     return made.stdout
 
 
