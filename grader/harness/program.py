@@ -30,6 +30,8 @@ OUTPUT_CAP = 32 << 20  # bytes kept of a program's output; what follows is read 
 # What a terminal does not show: control sequences (ECMA-48, 5.4), titles, character sets and the like (console_codes(4)).
 _ESCAPES = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[()][0-9A-Z]|[=>78c])|[\x07\x0e\x0f]")
 _TO_THE_LEFT = re.compile(rb"\x1b\[[01]?G")  # like a carriage return
+# The whole line, by EL before or after a carriage return (ECMA-48, 8.3.41), or by blanks between two of them.
+_ERASED = re.compile(rb"\x1b\[2K\r|\r\x1b\[[02]?K|\r +(?=\r)")
 _USUAL_PROMPT = re.compile(rb"[\w-]{0,31}[>$#%?]+ ?")
 LONGEST_PROMPT, MOST_PROMPTS = 200, 20  # bytes; different ones of one client, but for the numbers in them
 MOST_LOOKED_AT = 4096  # bytes at the end of what was printed, in which a prompt is looked for
@@ -422,8 +424,10 @@ def _argument(text: str) -> str:
 
 
 def _shown(line: bytes) -> bytes:
-    """What a terminal shows of a line: no colours and titles, and of several texts that begin at the left the last."""
-    text = _ESCAPES.sub(b"", _TO_THE_LEFT.sub(b"\r", line)).rstrip(b"\r").rpartition(b"\r")[2]
+    """What a terminal shows of a line: no colours and titles, nothing that was erased, and of several texts that begin
+    at the left the last."""
+    kept = _ERASED.split(_TO_THE_LEFT.sub(b"\r", line))[-1]
+    text = _ESCAPES.sub(b"", kept).rstrip(b"\r").rpartition(b"\r")[2]
     return _overwritten(text) if b"\b" in text else text
 
 

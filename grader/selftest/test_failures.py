@@ -219,6 +219,8 @@ def test_only_prompts_may_stand_before_a_line_and_no_line_takes_long_to_judge(ta
 @pytest.mark.parametrize(("line", "shown"), [
     (b"\x1b[38:5:208mhello\x1b[m", b"hello"), (b"\x1b[2 qhello\x1b[!p\x1b[>4;1m", b"hello"), (b"\x1b]0;a title\x07hello\x0f", b"hello"),
     (b"you> \rhello\r", b"hello"), (b"waiting ...\x1b[2K\x1b[Ghello", b"hello"), (b"waiting\x1b[1Ghello", b"hello"),
+    (b"waiting ...\x1b[2K\x1b[G", b""), (b"waiting ...\r\x1b[K", b""), (b"waiting ...\r           \r", b""),
+    (b"waiting ...\r           \rhello", b"hello"), (b"hello\x1b[K", b"hello"), (b"hello\x1b[K\r", b"hello"),
     (b"> \b \b\b \bhello", b"hello"), (b"? \b\bx", b"x"), (b"? \b\b", b""), (b"\b\bhello", b"hello"),
     (b"hello world", b"hello world"), (b"a\x1bnd b", b"a\x1bnd b"), (b"one\rtwo", b"two")])
 def test_a_line_is_taken_as_a_terminal_shows_it(line: bytes, shown: bytes) -> None:
