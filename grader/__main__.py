@@ -19,7 +19,7 @@ from . import texts
 from .execution import Choice
 from .harness.build import KIT, STAGES
 from .report import terminal
-from .session import run, selftest, unknown, unknown_words
+from .session import check_function, run, selftest, unknown, unknown_words
 from .submission import BadSubmission, stage
 
 
@@ -136,7 +136,7 @@ def _nothing_named(options: argparse.Namespace, record: dict, console: Console) 
     """Says so if ONLY= names no check."""
     nothing = bool(options.only) and not any(c["named"] for c in record["checks"])
     if nothing:
-        one = options.only.startswith("stage") and " " not in options.only
+        one = options.only.startswith("stage") and " " not in options.only and not check_function(options.only)
         console.print(Text(unknown(options.only) if one else unknown_words(options.only, options.stage)), soft_wrap=True)
     return nothing
 

@@ -59,7 +59,7 @@ def unknown_words(only: str, stage: int | None = None) -> str:
     """What to say about words that name no check of this stage, or of any, together."""
     specs = all_specs()
     if elsewhere := sorted({spec.stage for spec in specs if Choice(only=only).names(spec)}):
-        return f'No check of stage {stage} has all the words "{only}"; stage {" and ".join(map(str, elsewhere))} has one.'
+        return f'No check of stage {stage} is named by "{only}"; stage {" and ".join(map(str, elsewhere))} has one.'
     known = {word for spec in specs for word in words_of(spec).split()}
     meant = " ".join(word if any(word in other for other in known) else (get_close_matches(word, known, 1) or [word])[0]
                      for word in only.lower().replace("_", " ").split())

@@ -184,7 +184,13 @@ def test_a_check_that_does_not_exist_is_said_to_be_unknown(capsys: pytest.Captur
 def test_words_that_name_no_check_are_put_right_where_that_is_clear(only: str, meant: str) -> None:
     said = unknown_words(only)
     assert said.startswith(f'No check has all the words "{only}".') and (f'Do you mean "{meant}"?' in said if meant else "mean" not in said), said
-    assert unknown_words("stuck receiver", 1) == 'No check of stage 1 has all the words "stuck receiver"; stage 4 has one.'
+    assert unknown_words("stuck receiver", 1) == 'No check of stage 1 is named by "stuck receiver"; stage 4 has one.'
+
+
+def test_a_check_of_another_stage_is_not_said_to_be_unknown(capsys: pytest.CaptureFixture) -> None:
+    named = "stage4.server.already_named"
+    assert __main__._nothing_named(argparse.Namespace(only=named, stage=1), {"checks": []}, Console())
+    assert capsys.readouterr().out == f'No check of stage 1 is named by "{named}"; stage 4 has one.\n'
 
 
 def test_a_check_that_was_not_reached_is_named_with_its_whole_reason() -> None:
