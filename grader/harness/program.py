@@ -186,8 +186,7 @@ class Program:
             for _ in range(MOST_READS):
                 if not self._stdout():
                     break
-            unfinished = self.output[self.output.rfind(b"\n", max(0, len(self.output) - MOST_LOOKED_AT)) + 1 :]
-            prompt = _shown(bytes(unfinished[-MOST_LOOKED_AT:]))
+            prompt = _shown(bytes(self.output[-MOST_LOOKED_AT:]).rpartition(b"\n")[2])
             if 0 < len(prompt) <= LONGEST_PROMPT and len(self._prompts) < MOST_PROMPTS:
                 self._learn_prompt(prompt)
 
