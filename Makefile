@@ -41,6 +41,12 @@ else
 BUILD ?= build
 endif
 out := $(BUILD)/$(SAN)
+# To make a blank, a colon or a percent sign in a path is something else.
+paths := $(CURDIR)$(SRC)$(BASE)$(BUILD)
+ifneq ($(words $(paths))$(findstring :,$(paths))$(findstring %,$(paths)),1)
+$(error make cannot work where a path has a blank, a colon or a percent \
+    sign: $(CURDIR), SRC=$(SRC), BUILD=$(BUILD). Rename the directory)
+endif
 
 # How a file is compiled.
 san_plain :=
@@ -110,11 +116,11 @@ SLOW ?=
 TIMES ?=
 OUT ?=
 SUBMISSION ?=
-base_option := $(if $(filter-out $(src),$(base)),--base $(base))
+base_option := $(if $(filter-out $(src),$(base)),--base "$(base)")
 .PHONY: check
 check:
 	@$(kit)/grader/run check --stage "$(STAGE)" --only "$(ONLY)" \
-	    --times "$(TIMES)" $(if $(SLOW),--slow) $(if $(OUT),--out $(OUT)) $(base_option)
+	    --times "$(TIMES)" $(if $(SLOW),--slow) $(if $(OUT),--out "$(OUT)") $(base_option)
 
 ##   make grade             grade a submission and write OUT/record.json
 ##     SUBMISSION=...         a directory, .zip or .tar.gz; else the reference
@@ -123,7 +129,7 @@ check:
 grade:
 	@$(kit)/grader/run grade $(if $(SUBMISSION),"$(SUBMISSION)") \
 	    --stage "$(STAGE)" --only "$(ONLY)" --times "$(TIMES)" \
-	    $(if $(OUT),--out $(OUT)) $(base_option)
+	    $(if $(OUT),--out "$(OUT)") $(base_option)
 
 ##   make hint CHECK=id     the next hint of a check
 ##   make debug CHECK=id    its program under gdb, with the check at the other end

@@ -19,7 +19,7 @@ from . import texts
 from .execution import Choice
 from .harness.build import KIT, STAGES
 from .report import terminal
-from .session import check_function, run, selftest, unknown, unknown_words
+from .session import alone_in, check_function, run, selftest, unknown, unknown_words
 from .submission import BadSubmission, stage
 
 
@@ -71,7 +71,7 @@ def _choice_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--stage", type=_stage_number, default=None)
     command.add_argument("--only", default="")
     command.add_argument("--times", type=_times, default=1)
-    command.add_argument("--out", type=Path, default=None)
+    command.add_argument("--out", type=_out, default=None)
     command.add_argument("--base", type=Path, default=None)
 
 
@@ -79,6 +79,12 @@ def _stage_number(text: str) -> int | None:
     if text in ("", "1", "2", "3", "4"):
         return int(text) if text else None
     raise argparse.ArgumentTypeError(f"STAGE={text}: it is 1, 2, 3 or 4")
+
+
+def _out(text: str) -> Path:
+    if re.search(r"[\s:%#$]", str(path := Path(text).resolve())):
+        raise argparse.ArgumentTypeError(f"OUT={path}: make cannot build in a path with a blank or one of : % # $. Choose another one")
+    return Path(text)
 
 
 def _times(text: str) -> int:
@@ -95,7 +101,9 @@ def _console() -> Console:
 
 def _check(options: argparse.Namespace) -> int:
     choice = Choice(options.stage, options.only, quick=not options.slow, times=options.times)
-    record = run(options.source, options.out or KIT / "build" / "check", choice, base=options.base, rerun=f"make check{_base(options)} ONLY=")
+    out: Path = options.out or KIT / "build" / "check"
+    with alone_in(out):
+        record = run(options.source, out, choice, base=options.base, rerun=f"make check{_base(options)} ONLY=")
     console = _console()
     if _nothing_named(options, record, console):
         return 2
@@ -110,26 +118,35 @@ def _check(options: argparse.Namespace) -> int:
 
 def _grade(options: argparse.Namespace) -> int:
     out: Path = options.out or KIT / "build" / "grade"
-    staged = out / "submission"
     try:
-        _stage_anew(options.submission, staged)
+        _keep_apart(options.submission, out)
+        with alone_in(out):
+            record = _grade_in(out, options)
     except BadSubmission as error:
         print(f"grade: {error}", file=sys.stderr)
         return 2
-    shutil.rmtree(out / "build", ignore_errors=True)
-    record = run(staged, out, Choice(options.stage, options.only, times=options.times), base=options.base, name=options.submission.name,
-                 rerun=f"make grade SUBMISSION={shlex.quote(str(_from_here(options.submission)))}{_base(options)} ONLY=")
     console = _console()
     if _nothing_named(options, record, console):
         return 2
     terminal.summary(record, console)
     for number, name in STAGES.items():
-        if not (staged / name).is_dir() and options.stage in (None, number):
+        if not (out / "submission" / name).is_dir() and options.stage in (None, number):
             console.print(f"stage {number} is not in the submission ({name} has no .c files): 0 points")
     drawings = f", drawings: {out / 'drawings'}" if (out / "drawings").is_dir() else ""
     print(f"\nrecord: {out / 'record.json'}{drawings}  ({record['seconds']:.1f} s)")
     print(f"score {record['score']:g}/{record['max_score']:g}")
-    return 3 if any(c["verdict"] == "grader error" for c in record["checks"]) else 0
+    verdicts = [check["verdict"] for check in record["checks"]]
+    if unfinished := verdicts.count("not run"):
+        print(f"relaylab: the grading was interrupted, and {unfinished} checks were not run: this is no result. Grade again.", file=sys.stderr)
+    return 3 if unfinished or "grader error" in verdicts else 0
+
+
+def _grade_in(out: Path, options: argparse.Namespace) -> dict:
+    _stage_anew(options.submission, out / "submission")
+    shutil.rmtree(out / "build", ignore_errors=True)
+    rerun = f"make grade SUBMISSION={shlex.quote(str(_from_here(options.submission)))}{_base(options)} ONLY="
+    return run(out / "submission", out, Choice(options.stage, options.only, times=options.times), base=options.base,
+               name=options.submission.name, rerun=rerun)
 
 
 def _nothing_named(options: argparse.Namespace, record: dict, console: Console) -> bool:
@@ -151,12 +168,15 @@ def _from_here(path: Path) -> Path:
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
+def _keep_apart(submission: Path, out: Path) -> None:
+    """What the grader replaces must not be, or hold, the submission."""
+    inside = (submission.resolve(), *submission.resolve().parents)
+    if (out / "submission").resolve() in inside or (out / "build").resolve() in inside:
+        raise BadSubmission(f"{submission} lies where the grader puts its own files. Choose another OUT=.")
+
+
 def _stage_anew(submission: Path, staged: Path) -> None:
     """Takes the submission's files to `staged`; what stood there goes only when that has worked."""
-    inside = (submission.resolve(), *submission.resolve().parents)
-    if staged.resolve() in inside or staged.with_name("build").resolve() in inside:
-        raise BadSubmission(f"{submission} lies where the grader puts its own files. Choose another OUT=.")
-    staged.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=staged.parent) as new:
         stage(submission, Path(new) / "submission")
         shutil.rmtree(staged, ignore_errors=True)

@@ -109,3 +109,5 @@ def _end(lab: Lab) -> None:
             os.killpg(program.pid, signal.SIGKILL)
         except ProcessLookupError:
             pass
+        if program.instrument:
+            program.instrument.close()

@@ -22,6 +22,7 @@ from .harness.peer import Peer
 from .harness.program import Program
 from .harness.wire import count, show
 from .report.terminal import INDENT, WIDTH, event_lines
+from .report.wrap import wrap
 from .selftest.corpus import apply, mutants
 
 COLOURS = {"server": "cyan", "alice": "green", "bob": "magenta", "carol": "yellow"}
@@ -39,7 +40,8 @@ class Scene:
     def tell(self, words: str) -> None:
         """Says what comes next and waits for Enter."""
         self.console.print()
-        self.console.print(Text(f"  {words}", style="bold"))
+        for line in wrap(words, min(self.console.width, WIDTH) - 2):
+            self.console.print(Text(f"  {line}", style="bold"))
         if not self.auto:
             self.console.input(Text("  [Enter] ", style="dim"))
 

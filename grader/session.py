@@ -8,8 +8,9 @@ import os
 import resource
 import shutil
 import termios
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
@@ -80,12 +81,21 @@ def _checks() -> tuple[tuple[Callable[[Lab], None], Spec], ...]:
     return collected.found
 
 
+@contextmanager
+def alone_in(out: Path) -> Iterator[None]:
+    """Makes `out`, and lets one grading at a time work in it: the next one waits. A process that ends gives the lock back (flock(2))."""
+    out.mkdir(parents=True, exist_ok=True)
+    with open(out / "lock", "w", encoding="ascii") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 def run(source: Path, out: Path, choice: Choice = Choice(), *, base: Path | None = None, name: str = "",
         rerun: str = "make check ONLY=") -> dict:
     """Runs the checks against the stage directories in `source`; returns the record, also in out/record.json.
 
     `rerun` is the command that runs one check again, without its id. A check that failed is
-    run again. Runs in one `out` wait for each other.
+    run again. What was not judged when the run was interrupted stays "not run".
     """
     # Many checks run side by side, each with many peers: more descriptors than a shell gives.
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
@@ -93,9 +103,8 @@ def run(source: Path, out: Path, choice: Choice = Choice(), *, base: Path | None
     out.mkdir(parents=True, exist_ok=True)
     path = out.resolve() / "record.json"
     plan = Run(source.resolve(), out.resolve(), choice, base.resolve() if base else None, name or str(source), rerun)
-    with open(out / "lock", "w", encoding="ascii") as lock, ThreadPoolExecutor(1) as beside:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        path.unlink(missing_ok=True)
+    path.unlink(missing_ok=True)
+    with ThreadPoolExecutor(1) as beside:
         counsel = beside.submit(_counsel, source, choice)
         status = pytest.main(_CHECKS, plugins=[plan])
     if status == pytest.ExitCode.NO_TESTS_COLLECTED:

@@ -10,15 +10,17 @@ import re
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO
 
 from .harness.build import KIT, STAGES
+from .harness.wire import printable
 
 MAX_FILES = 64
 MAX_BYTES = 1 << 20
-_FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*\.[ch]")
+_FILE = re.compile(r"[^.].*\.[ch]", re.DOTALL)  # what begins with a dot is an editor's or macOS's
+_NAME = re.compile(r"\w[\w.-]*")  # that make and the shell take for one word
 
 
 class BadSubmission(Exception):
@@ -50,6 +52,9 @@ def _take(submission: Path, target: Path, given: set[str]) -> list[str]:
         directory = next((part for part in path.parts[:-1] if part in STAGES.values()), None)
         if directory is None or path.parts[-2] != directory or not _FILE.fullmatch(path.name) or path.name in given:
             continue
+        if not _NAME.fullmatch(path.name):
+            raise BadSubmission(f"{directory}/{printable(path.name)} cannot be taken: a file name has letters, digits, dots, - and _ only. "
+                                "Rename the file, or take it out.")
         if (key := f"{directory}/{path.name}") in taken:
             raise BadSubmission(f"{key} is there twice; a submission has each file once.")
         with stream() as file:
@@ -63,7 +68,7 @@ def _take(submission: Path, target: Path, given: set[str]) -> list[str]:
     return list(taken)
 
 
-def _members(submission: Path) -> Iterator[tuple[str, "Opener"]]:
+def _members(submission: Path) -> Iterator[tuple[str, Callable[[], IO[bytes]]]]:
     if submission.is_dir():
         yield from _directory_members(submission)
     elif not submission.exists():
@@ -83,7 +88,7 @@ def _members(submission: Path) -> Iterator[tuple[str, "Opener"]]:
         raise BadSubmission(f"{submission} is neither a directory nor a .zip or .tar.gz archive.")
 
 
-def _directory_members(root: Path) -> Iterator[tuple[str, "Opener"]]:
+def _directory_members(root: Path) -> Iterator[tuple[str, Callable[[], IO[bytes]]]]:
     # The stage directories may stand in one directory more, as in archives.
     tops = [root] if any((root / name).is_dir() for name in STAGES.values()) else sorted(root.glob("*"))
     for top in tops:
@@ -93,9 +98,3 @@ def _directory_members(root: Path) -> Iterator[tuple[str, "Opener"]]:
             for path in sorted((top / name).glob("*")):
                 if path.is_file() and not path.is_symlink():
                     yield f"{name}/{path.name}", lambda path=path: path.open("rb")
-
-
-class Opener:
-    """A function without arguments that opens a member for reading (for type checkers)."""
-
-    def __call__(self) -> IO[bytes]: ...

@@ -32,7 +32,8 @@ struct frame_reader {
     size_t start;   /* input[start] to input[end - 1] */
     size_t end;     /*     have arrived and are not looked at yet */
     int escaped;    /* the last byte looked at was an escaping backslash */
-    size_t matched; /* the last bytes were this many letters of DONE */
+    size_t matched; /* the last bytes were this many letters of DONE; 4: body
+                       is a whole message, and the next call begins a new one */
     size_t len;     /* bytes in body */
     char body[FRAME_BODY_MAX + 4]; /* the message, as far as it is known;
                                       4 = letters that may become a DONE */

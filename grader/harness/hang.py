@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from . import kernel, trace
 from .failures import State
-from .wire import END, Decoder, count, encode, show
+from .wire import END, count, encode, messages, show
 
 if TYPE_CHECKING:
     from .lab import Lab
@@ -379,9 +379,8 @@ def _last_message(lab: Lab, peer: Peer) -> bytes | None:
     """The body with which all that the peer has sent ends; None if it ends in the middle of a message."""
     if lab.stage == 1:
         return bytes(peer.spoken) or None
-    decoder = Decoder()
-    bodies = decoder.feed(bytes(peer.spoken))
-    return bodies[-1] if bodies and not decoder.partial and peer.spoken.endswith(END) else None
+    bodies, rest = messages(bytes(peer.spoken))
+    return bodies[-1] if bodies and not rest else None
 
 
 def _has_seen(lab: Lab, program: Program, peer: Peer, message: bytes) -> bool:
@@ -389,7 +388,7 @@ def _has_seen(lab: Lab, program: Program, peer: Peer, message: bytes) -> bool:
 
     Lines are counted: stdout of a right program may come at any time before its end when it is no terminal.
     """
-    said = sum(Decoder().feed(bytes(p.spoken)).count(message) if lab.stage > 1 else p.spoken == message for p in program.peers)
+    said = sum(messages(bytes(p.spoken))[0].count(message) if lab.stage > 1 else p.spoken == message for p in program.peers)
     if _printed(lab, program, message) >= said:
         return True
     ways = [(event.who, event.to) for event in lab.events]
@@ -407,4 +406,4 @@ def _printed(lab: Lab, program: Program, message: bytes) -> int:
 def _joined(program: Program, peer: Peer, message: bytes) -> bool:
     """What the program has sent or printed now has the message, its DONE and the probe in one."""
     whole = message + END + PROBE
-    return whole in Decoder().feed(bytes(peer.received)) or (program.role == "client" and program.count_line(whole) > 0)
+    return whole in messages(bytes(peer.received))[0] or (program.role == "client" and program.count_line(whole) > 0)

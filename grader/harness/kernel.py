@@ -146,11 +146,18 @@ def processor_times(pid: int) -> dict[int, tuple[float, float]]:
     for task in _tasks(pid):
         try:
             with open(f"/proc/{pid}/task/{task}/schedstat", encoding="ascii") as stat:
-                ran, waited = stat.read().split()[:2]
+                ran, waited = (int(field) / 1e9 for field in stat.read().split()[:2])
+            seconds[int(task)] = ran or _ran(pid, task), waited
         except (OSError, ValueError):
             continue  # the thread has ended
-        seconds[int(task)] = int(ran) / 1e9, int(waited) / 1e9
     return seconds
+
+
+def _ran(pid: int, task: str) -> float:
+    """The same in steps of 0.01 s, where the kernel keeps no count for schedstat: utime and stime (proc(5))."""
+    with open(f"/proc/{pid}/task/{task}/stat", encoding="ascii", errors="replace") as stat:
+        utime, stime = stat.read().rpartition(")")[2].split()[11:13]
+    return (int(utime) + int(stime)) / os.sysconf("SC_CLK_TCK")
 
 
 def give_way(pid: int) -> None:

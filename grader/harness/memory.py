@@ -61,7 +61,8 @@ def findings(lab: Lab, program: Program) -> list[str]:
     except (OSError, xml.ParseError):
         lab.fail("valgrind's report is incomplete: the program was replaced or killed before its end.")
     counted = (error for error in root.iter("error") if error.findtext("xwhat/leakedblocks") != "1")
-    sentences = [_sentence(error, str(lab.build.source)) for error in counted]
+    stages = re.compile(_stages(lab))
+    sentences = [_sentence(error, stages) for error in counted]
     return list(dict.fromkeys(s for s in sentences if s))
 
 
@@ -80,12 +81,12 @@ _KINDS = {
 }
 
 
-def _sentence(error: xml.Element, source: str) -> str:
+def _sentence(error: xml.Element, stages: re.Pattern[str]) -> str:
     kind = error.findtext("kind", "")
     if kind.startswith("Leak_") and kind not in _KINDS or _is_harmless(error):
         return ""
     words = _KINDS.get(kind, f"does something that valgrind calls {kind}")
-    stacks = [_first_frame(stack, source) for stack in error.iter("stack")]
+    stacks = [_first_frame(stack, stages) for stack in error.iter("stack")]
     if kind in ("InvalidRead", "InvalidWrite") and " free'd" in error.findtext("auxwhat", "") and all(stacks[:2]):
         return f"{stacks[0]} {_ASAN_KINDS['heap-use-after-free']}; {stacks[1]} freed it."
     size = error.findtext("xwhat/leakedbytes")
@@ -93,10 +94,10 @@ def _sentence(error: xml.Element, source: str) -> str:
     return f"{first} {words}" + (f" ({size} bytes)." if size else ".") if first else ""
 
 
-def _first_frame(stack: xml.Element, source: str) -> str:
+def _first_frame(stack: xml.Element, stages: re.Pattern[str]) -> str:
     """The first line of the student's code in a stack, or nothing."""
     for frame in stack.iter("frame"):
-        if frame.findtext("dir", "").startswith(source):
+        if stages.match(frame.findtext("dir", "")):
             return f"{frame.findtext('fn')}() at {Path(frame.findtext('dir', '')).name}/{frame.findtext('file')}:{frame.findtext('line')}"
     return ""
 
@@ -125,6 +126,7 @@ _ASAN_KINDS = {
     "stack-use-after-scope": "uses a local variable outside the block in which it lives",
     "attempting double-free": "frees memory twice",
     "SEGV": "uses an address that is not its own (a null pointer, perhaps)",
+    "negative-size-param": "gives a negative number as a size",
     "stack-overflow": "needs more stack than a thread has",
 }
 
@@ -136,7 +138,8 @@ def asan_findings(lab: Lab, program: Program) -> list[str]:
     found = [f"at {m[1]} this happens: {m[2]}." for m in re.finditer(rf"{source}(\S+?:\d+):\d+: runtime error: (.*)", text)]
     for report in re.split(r"ERROR: AddressSanitizer: ", text)[1:]:
         frame = re.search(rf"#\d+ \S+ in (\S+) {source}(\S+?:\d+)", report)
-        kind = next((words for name, words in _ASAN_KINDS.items() if report.startswith(name)), "has what AddressSanitizer calls " + report.split(" ")[0])
+        name = report.split(" ")[0].rstrip(":")
+        kind = next((words for begin, words in _ASAN_KINDS.items() if report.startswith(begin)), f"has what AddressSanitizer calls {name}")
         freed = re.search(rf"#\d+ \S+ in (\S+) {source}(\S+?:\d+)", report.partition("freed by thread")[2].partition("allocated by")[0])
         by = f"; {freed[1]}() at {freed[2]} freed it" if freed else ""
         found.append(f"{frame[1]}() at {frame[2]} {kind}{by}." if frame else f"something {kind}{by}.")
@@ -144,7 +147,10 @@ def asan_findings(lab: Lab, program: Program) -> list[str]:
 
 
 def _stages(lab: Lab) -> str:
-    """What the path of a student's file begins with, up to the stage's directory, as a regular expression."""
+    """What the path of a student's file begins with, up to the stage's directory, as a regular expression.
+
+    The source may be the kit itself, and then holds the instrument and the solutions, too.
+    """
     return rf"{re.escape(str(lab.build.source))}/(?=stage\d_)"
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NoReturn
 from . import kernel
 from .deadline import DEADLINE
 from .failures import NOT_CLOSED, SURPLUS
-from .wire import BODY_MAX, END, Decoder, compare, count, encode, first_difference, message_end, quote
+from .wire import BODY_MAX, END, compare, count, decode, encode, first_difference, message_end, quote
 
 if TYPE_CHECKING:
     from .lab import Lab
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 READ_CAP = 64 << 20
 SPOKEN_KEPT = 16384
 LONGEST_MESSAGE = 2 * BODY_MAX + len(END)  # on the wire
+SEARCHED = 8 * LONGEST_MESSAGE  # where no message ends within so many bytes, none is looked for behind them
 REST_SECONDS = 0.2  # for the rest of what is wrong already, so that the whole of it can be shown
 
 
@@ -38,8 +39,6 @@ class Peer:
         self.ended = ""  # "closed" or "reset" once the other side has
         self._due = b""  # the bytes that were expected last and have come
         self.wanted = b""  # the bytes for which the latest wait was, if they are known
-        self._messages: list[bytes] = []
-        self._decoder = Decoder()
         # getpeername() fails when the connection has been reset already.
         self._local, self._remote = sock.getsockname(), there
         self._background: socket.socket | None = None  # that keep_sending uses
@@ -241,7 +240,6 @@ class Peer:
 
     def expect(self, data: bytes, cause: str = "", seconds: float | None = None) -> None:
         """Exactly these bytes come next, in any pieces."""
-        assert not self._messages, "messages that were decoded must be expected first"
         self._wait(lambda: len(self.received) >= len(data) or self.ended
                    or not data.startswith(bytes(self.received)), self._time(seconds), data)
         if not self.received.startswith(data):
@@ -281,39 +279,36 @@ class Peer:
 
     def message(self, *, cause: str = "", seconds: float | None = None, wanted: bytes | None = None) -> bytes:
         """The next message, whatever it is."""
-        def arrived() -> bool:
-            if self.received:
-                self._messages += self._decoder.feed(bytes(self.received))
-                self.received.clear()
-            return bool(self._messages or self.ended)
-
-        self._wait(arrived, self._time(seconds), b"" if wanted is None else encode(wanted))
-        if not self._messages:
+        self._wait(lambda: self._end_of_message() or self.ended or len(self.received) >= SEARCHED,
+                   self._time(seconds), b"" if wanted is None else encode(wanted))
+        end = self._end_of_message()
+        if not end:
             self.lab.fail(cause or self._silence(wanted))
-        return self._messages.pop(0)
+        body = decode(bytes(self.received[: end - len(END)]))
+        del self.received[:end]
+        return body
+
+    def _end_of_message(self) -> int:
+        """The place behind the first message that nobody has expected yet; 0 if its DONE has not come."""
+        return message_end(bytes(self.received[:SEARCHED]), 0)
 
     def require_nothing_more(self) -> None:
         """Nothing has come behind what was expected; for when the program has ended."""
         self.lab.pump()
-        if extra := self._unexpected():
-            self.lab.fail_with(SURPLUS, self._surplus(extra))
-
-    def _unexpected(self) -> bytes:
-        return b"".join(map(encode, self._messages)) + self._decoder.partial + bytes(self.received)
+        if self.received:
+            self.lab.fail_with(SURPLUS, self._surplus(bytes(self.received)))
 
     def expect_end(self, cause: str = "", seconds: float | None = None, *, nothing_more: bool = True) -> None:
         """The program ends this connection, having sent nothing more."""
         self._wait(lambda: self.ended, self._time(seconds))
         if not self.ended:
             self.lab.fail_with(NOT_CLOSED, f"{self.other.capitalize()} did not close the connection to {self.name}.", cause)
-        extra = self._unexpected()
-        if nothing_more and extra:
-            self.lab.fail_with(SURPLUS, self._surplus(extra), cause)
+        if nothing_more and self.received:
+            self.lab.fail_with(SURPLUS, self._surplus(bytes(self.received)), cause)
 
     def has_a_part(self) -> bool:
         """A part of the wanted bytes has come, and nothing else."""
-        came = bytes(self.received) or encode(self._decoder.partial)[: -len(END)]
-        return 0 < len(came) < len(self.wanted) and self.wanted.startswith(came)
+        return 0 < len(self.received) < len(self.wanted) and self.wanted.startswith(bytes(self.received))
 
     def _wait(self, condition: Callable[[], object], seconds: float, wanted: bytes = b"") -> bool:
         """Waits for what the program should do for this peer. A hang is explained by the peer that waits in vain, and by no other."""
@@ -335,9 +330,8 @@ class Peer:
 
     def _silence(self, wanted: bytes | None) -> str:
         expected = f" instead of the message {quote(wanted)}" if wanted is not None else ""
-        partial = self._decoder.partial
-        if partial:
-            return f"{self.other.capitalize()} sent {quote(partial)} without the end of a message{expected}."
+        if self.received:
+            return f"{self.other.capitalize()} sent {quote(bytes(self.received))} without the end of a message{expected}."
         if self.ended:
             return f"{self.other.capitalize()} {self.ended} the connection to {self.name}{expected}."
         return f"{self.other.capitalize()} sent nothing{' more' if self.total else ''} to {self.name}{expected}."

@@ -402,6 +402,7 @@ class Program:
             os.killpg(self.pid, signal.SIGKILL)
         except ProcessLookupError:
             pass
+        self.process.kill()  # it may have left its group
         self.process.wait()
         if self._input is not None:
             os.close(self._input)

@@ -20,34 +20,19 @@ def encode(body: bytes) -> bytes:
     return body.replace(b"\\", b"\\\\").replace(END, b"\\" + END) + END
 
 
-class Decoder:
-    """Cuts a byte stream, fed in any pieces, into message bodies."""
-
-    def __init__(self) -> None:
-        self._raw = b""  # what has come of a message that is not complete
-        self._seen = 0  # how many bytes of that cannot be part of a token to come
-
-    @property
-    def partial(self) -> bytes:
-        """What has arrived of a message that is not complete."""
-        return _unescape(self._raw)
-
-    def feed(self, data: bytes) -> list[bytes]:
-        """Takes the next bytes of the stream; returns the bodies they complete."""
-        raw, begin, seen = self._raw + data, 0, self._seen
-        bodies = []
-        for token in _TOKEN.finditer(raw, seen):
-            seen = token.end()
-            if token[0] == END:
-                bodies.append(_unescape(raw[begin : token.start()]))
-                begin = seen
-        # Behind the last token stands plain text; its last bytes may be a backslash or the first letters of DONE.
-        self._raw, self._seen = raw[begin:], max(seen, len(raw) - len(END) + 1) - begin
-        return bodies
-
-
-def _unescape(raw: bytes) -> bytes:
+def decode(raw: bytes) -> bytes:
+    """The body that a message without its DONE carries."""
     return _ESCAPE.sub(rb"\1", raw) if b"\\" in raw else raw
+
+
+def messages(stream: bytes) -> tuple[list[bytes], bytes]:
+    """The bodies that a byte stream carries, and what has come of a message that is not complete."""
+    bodies, begin = [], 0
+    for token in _TOKEN.finditer(stream):
+        if token[0] == END:
+            bodies.append(decode(stream[begin : token.start()]))
+            begin = token.end()
+    return bodies, stream[begin:]
 
 
 class _Escapes(dict):

@@ -14,7 +14,7 @@ from ..harness.wire import count, printable
 from .wrap import wrap
 
 WIDTH, HEIGHT = 100, 24  # of one failure, at most
-FEWEST_EVENTS = 4
+FEWEST_EVENTS, LEAST_EVENTS = 4, 3  # as a rule; where the one sentence about the state needs the room
 FIRST_EVENTS = 2  # that stay when the middle is left out
 SHOWN_FAILURES = 3
 SHOWN_ADVICE = 5
@@ -45,7 +45,10 @@ def summary(record: dict, console: Console, *, failures: int = SHOWN_FAILURES) -
         failure(check, console, HEIGHT - above - 1 if len(bad) == 1 else HEIGHT)
     _others([c for c in bad if c not in shown], console)
     _not_reached(record, console)
-    for found in record.get("advice", [])[:SHOWN_ADVICE]:
+    shown_advice = record.get("advice", [])[:SHOWN_ADVICE]
+    if shown_advice and bad:
+        console.print()
+    for found in shown_advice:
         advice = f"advice, no points: {found['file']}:{found['line']}: {found['text']}"
         for _style, line in _wrapped("state", printable(advice), min(console.width, WIDTH), 3):
             console.print(Text(line.removeprefix(INDENT), style="yellow"), soft_wrap=True)
@@ -110,12 +113,12 @@ def _not_reached(record: dict, console: Console) -> None:
 
 
 def _stage_line(stage: int, title: str, checks: list[dict], console: Console) -> None:
-    count = {v: sum(c["verdict"] == v for c in checks) for v in
+    counts = {v: sum(c["verdict"] == v for c in checks) for v in
              ("passed", "failed", "not reached", "grader error", "unstable", "not run")}
     points = sum(c["points"] for c in checks)
     most = sum(c["max_points"] for c in checks)
-    words = ", ".join(f"{n} {v}" for v, n in count.items() if n)
-    style = "green" if count["passed"] == len(checks) else "yellow"
+    words = ", ".join(f"{n} {v}" for v, n in counts.items() if n)
+    style = "green" if counts["passed"] == len(checks) else "yellow"
     console.print(Text(f"stage {stage}  {title:<9}{points:>6g} of {most:g} points   {words}", style=style))
 
 
@@ -133,21 +136,22 @@ def screen(check: dict, width: int = WIDTH, height: int = HEIGHT) -> list[tuple[
     """One failure as lines of at most `width` columns, at most `height` of them, each with its style.
 
     The cause; expected and got around the first wrong byte; the exchange; what the program was
-    doing; the hint and the commands. The exchange gets the lines that the others leave. A command
-    stays whole, to be copied: a long one is wrapped by the terminal, and counts as so many lines.
+    doing, in whole sentences, the first in any case; the hint and the commands. The exchange gets the
+    lines that the others leave. A command stays whole, to be copied: a long one is wrapped by the
+    terminal, and counts as so many lines.
     """
     head = [("title", _title(check, width)), ("title", "")]
     head += _wrapped("cause", check["cause"], width, 4)
     comparison = _comparison(check["difference"])
-    state = _wrapped("pattern", check["pattern"], width, 2)
-    for sentence in check["state"][:4]:
-        state += _wrapped("state", sentence, width, 2)
+    sentences = [_wrapped("pattern", check["pattern"], width, 2), *(_wrapped("state", sentence, width, 2) for sentence in check["state"][:4])]
+    sentences = [sentence for sentence in sentences if sentence]
     foot = _foot(check, width)
-    blanks = 1 + bool(comparison) + bool(check["events"]) + bool(state)
-    room = height - blanks - sum(_rows(part, width) for part in (head, comparison, state, foot))
-    if room < FEWEST_EVENTS:
-        state = state[: max(1, len(state) - FEWEST_EVENTS + room)]
-    exchange = event_lines(check["events"], max(room, FEWEST_EVENTS), width - len(INDENT))
+    blanks = 1 + bool(comparison) + bool(check["events"]) + bool(sentences)
+    room = height - blanks - sum(_rows(part, width) for part in (head, comparison, *sentences, foot))
+    while room < FEWEST_EVENTS and len(sentences) > 1:
+        room += len(sentences.pop())
+    state = sum(sentences, [])
+    exchange = event_lines(check["events"], max(room, LEAST_EVENTS), width - len(INDENT))
     lines = list(head)
     for part in (comparison, exchange, state, foot):
         if part:

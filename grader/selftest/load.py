@@ -29,14 +29,18 @@ def busy(processes: int) -> Iterator[None]:
 
 
 def grade(source: Path, out: Path, *, stage: int | None = None, only: str = "", times: int = 1) -> dict:
-    """Grades `source` as `make grade` does; returns the record."""
+    """Grades `source` as `make grade` does; returns the record. A run that gave none is no run: RuntimeError."""
+    (out / "record.json").unlink(missing_ok=True)
     command = [sys.executable, "-m", "grader", "grade", str(source), "--out", str(out), "--only", only, "--times", str(times)]
     command += ["--stage", str(stage)] if stage else []
     made = subprocess.run(command, cwd=KIT, capture_output=True, text=True, check=False)
     try:
-        return json.loads((out / "record.json").read_text(encoding="utf-8"))
+        record = json.loads((out / "record.json").read_text(encoding="utf-8"))
+        if any(check["verdict"] == "not run" for check in record["checks"]):
+            raise ValueError("it was interrupted")
+        return record
     except (OSError, ValueError) as error:
-        raise RuntimeError(f"grading {source} gave no record: {made.stdout[-500:]}{made.stderr[-500:]}") from error
+        raise RuntimeError(f"grading {source} gave no record ({error}): {made.stdout[-500:]}{made.stderr[-500:]}") from error
 
 
 def keep(out: Path, name: str) -> Path:

@@ -28,6 +28,9 @@ def make(runs: int, load: int, only: str) -> int:
     """
     words = only.replace("_", " ").split()
     chosen = [p for p in [*mutants(), *variants()] if all(w in p.place.replace("_", " ") for w in words)]
+    if not chosen:
+        print(f'ONLY="{only}" names no mutant and no variant: it is a part of a place like mutants/stage1/{mutants()[0].id}.')
+        return 2
     with busy(load), ThreadPoolExecutor(AT_ONCE) as pool:
         rows = dict(zip((p.id for p in chosen), pool.map(lambda patch: _row(patch, runs), chosen)))
     matrix = {"mutants": {p.id: rows[p.id] for p in chosen if isinstance(p, Mutant)},
@@ -49,7 +52,8 @@ def make(runs: int, load: int, only: str) -> int:
     if matrix["mutants"] and matrix["variants"]:
         MATRIX.write_text(json.dumps(matrix, indent=0, ensure_ascii=False) + "\n", encoding="utf-8")
         PAGE.write_text(page(matrix), encoding="utf-8")
-    print(f"{len(matrix['mutants'])} mutants, {len(matrix['variants'])} variants, {runs} runs each, {load} busy processes")
+    graded = sum(isinstance(p, Mutant) for p in chosen)
+    print(f"graded: {graded} mutants, {len(chosen) - graded} variants, {runs} runs each, {load} busy processes")
     print(_recognised(matrix))
     for line in trouble:
         print(f"NOT AS IT SHOULD BE  {line}")

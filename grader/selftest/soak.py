@@ -19,7 +19,7 @@ MUTANTS = ("failed_recv_used_as_an_index", "client_cuts_off_the_last_byte_of_eve
 
 
 def soak(runs: int, load: int) -> int:
-    """Grades the reference, three variants and five mutants `runs` times; returns 1 if any verdict differed."""
+    """Grades the reference, three variants and five mutants `runs` times; returns 1 if any verdict differed, or was none."""
     first: dict[tuple[str, str], str] = {}
     differed: dict[tuple[str, str], set[str]] = {}
     with busy(load), tempfile.TemporaryDirectory() as directory, ThreadPoolExecutor(AT_ONCE) as pool:
@@ -32,9 +32,8 @@ def soak(runs: int, load: int) -> int:
                     key = name, check["id"]
                     verdict = check["verdict"]
                     first.setdefault(key, verdict)
-                    if verdict != first[key]:
-                        differed.setdefault(key, {first[key]}).add(verdict)
                     if verdict != first[key] or verdict in ("unstable", "grader error"):
+                        differed.setdefault(key, {first[key]}).add(verdict)
                         kept = keep(Path(directory) / "out" / name, f"{name}-run{number}")
                         print(f"run {number}: {name}: {check['id']} was {verdict}, at first {first[key]}: {check['cause']} (see {kept})", flush=True)
             print(f"run {number} of {runs}: {time.monotonic() - start:.0f} s, {len(differed)} differences so far", flush=True)

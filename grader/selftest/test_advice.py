@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from grader.advice import RULES, advice, without_comments, without_strings
 from grader.harness.build import KIT, STAGES
 from grader.selftest.corpus import Patch, apply, variants
 
+MOST_SECONDS = 10  # of a processor
 THREAD = "void serve(int fd) { pthread_create(&t, 0, run, 0); }\n"
 
 
@@ -111,8 +113,10 @@ def test_comments_and_strings_leave_every_place_as_it_was() -> None:
 
 @pytest.mark.parametrize("text", ["", "\0" * 50, "{" * 5000, "(" * 5000, "memset(" * 3000, "/*" * 3000, '"' * 3001, "}" * 300 + "int f() { gets(", "#if 0\n" * 20000,
                                   body("sleep(1);send(" * 20000), "int f() { gets(x); }\n" * 20000, body("pthread_create(a,b,(c)d,e);" * 9000), body("sleep(1);" * 300 + "send_" * 30000)], ids=range(13))
-def test_strange_files_are_read_in_peace(text: str, tmp_path: Path) -> None:
+def test_strange_files_are_read_in_peace_and_in_little_time(text: str, tmp_path: Path) -> None:
+    start = time.process_time()
     written(tmp_path, text)
+    assert time.process_time() - start < MOST_SECONDS
 
 
 def test_nothing_is_said_of_what_is_right() -> None:

@@ -13,7 +13,7 @@ from grader.harness.build import KIT
 from grader.harness.failures import MISSING
 from grader.selftest.corpus import apply, mutants
 from grader.report.terminal import most_telling
-from grader.session import run
+from grader.session import all_specs, run
 
 
 def _signature(id: str, mistake: str, *features: str) -> Signature:
@@ -56,10 +56,10 @@ def test_a_failing_submission_is_told_its_likely_mistake(tmp_path: Path) -> None
     assert record["likely"] and record["likely"]["mistake"] == mutant.mistake
 
 
-@pytest.mark.parametrize("record", [{"checks": []}])
-def test_nothing_is_told_of_a_record_without_failures(record: dict) -> None:
-    assert likely_mistake(record) is None
-    assert (KIT / "grader" / "matrix.json").is_file()
+@pytest.mark.parametrize("verdict", ["passed", "unstable", "not reached", "grader error"])
+def test_nothing_is_told_of_a_record_without_failures(verdict: str) -> None:
+    checks = [{"id": spec.id, "stage": spec.stage, "verdict": verdict, "cause": "", "pattern": "", "kind": ""} for spec in all_specs()]
+    assert likely_mistake({"checks": []}) is None and likely_mistake({"checks": checks}) is None
 
 
 def test_a_program_that_is_not_there_looks_like_no_mistake(tmp_path: Path) -> None:

@@ -165,6 +165,18 @@ def test_whole_messages_stand_in_a_cause(talking: Lab, sent: bytes, expected: by
     assert words in failure.value.cause, failure.value.cause
 
 
+def test_what_came_together_with_an_answer_is_found_with_the_next_one(talking: Lab) -> None:
+    peer = talking.connect(talking.server())
+    peer.send(b"oneDONEtwoDONE")
+    assert talking.until(lambda: peer.received == b"oneDONEtwoDONE")
+    peer.expect_message(b"one")
+    assert peer.received == b"twoDONE"
+    peer.send(b"threeDONE")
+    with pytest.raises(Failed) as failure:
+        peer.expect(b"threeDONE")
+    assert failure.value.kind == SURPLUS and '"twoDONE"' in failure.value.cause, failure.value.cause
+
+
 def test_one_byte_is_not_1_bytes_and_what_follows_is_counted(talking: Lab) -> None:
     peer = talking.connect(talking.server())
     peer.send(b"hDONE")

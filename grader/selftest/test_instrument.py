@@ -752,6 +752,45 @@ def test_threads_may_throw_away_what_they_receive(buffer: str, tmp_path: Path) -
     assert _races(THROW_AWAY, tmp_path, BUFFER=buffer) == []
 
 
+# Meets on a local socket, writes to a pipe, and throws away what comes by the network.
+LOCAL = r"""
+#define _GNU_SOURCE
+#include <stdio.h>
+#include <string.h>
+#include <sys/un.h>
+#include <unistd.h>
+""" + PAIR + r"""
+int main(void)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = "@meeting"};
+    int pair[2], ends[2];
+    snprintf(address.sun_path, sizeof address.sun_path, "@%d", (int)getpid());
+    address.sun_path[0] = 0; /* abstract: no file (unix(7)) */
+    int listener = socket(AF_UNIX, SOCK_STREAM, 0), other = socket(AF_UNIX, SOCK_STREAM, 0);
+    const struct sockaddr *where = (struct sockaddr *)&address;
+    if (bind(listener, where, sizeof address) || listen(listener, 2) || connect(other, where, sizeof address))
+        return 1;
+    if (accept(listener, NULL, NULL) == -1 || pipe(ends) || write(ends[1], "x", 1) != 1)
+        return 2;
+    network_pair(pair);
+    struct iovec nowhere = {NULL, 5};
+    send(pair[0], "hello", 5, 0);
+    return recvmsg(pair[1], &(struct msghdr){.msg_iov = &nowhere, .msg_iovlen = 1}, MSG_TRUNC) == 5 ? 0 : 3;
+}
+"""
+
+
+def test_what_stays_on_this_machine_neither_fails_nor_prints(tmp_path: Path) -> None:
+    file = tmp_path / "local.c"
+    file.write_text(LOCAL)
+    _compile(file, "-o", str(tmp_path / "local"), str(compile_object(tmp_path / "instrument.o")), *instrument.LINK_FLAGS.split())
+    faults = [Fault("print", "turns", (1,)), *(fail(family, errno.ENFILE) for family in ("socket", "bind", "listen", "connect", "accept"))]
+    page = Instrument(tmp_path / "page", faults)
+    made = subprocess.run([str(tmp_path / "local")], env={instrument.VARIABLE: str(page.path)}, check=False, timeout=20)
+    assert made.returncode == 0 and [page.met(fault) for fault in faults] == [0] * len(faults)
+    assert [(call.function, call.result) for call in page.calls()] == [("send", 5), ("recvmsg", 5)]
+
+
 # Hands a struct with padding over through a descriptor, sends bytes to a client that nobody has set, and keeps an address in epoll only.
 UNSET = r"""
 #include <stdlib.h>
@@ -807,6 +846,24 @@ def test_valgrind_knows_what_threads_and_the_kernel_may_be_given(last: str, kind
     found = memory.findings(lab, program)
     wanted = memory._KINDS[kind] if kind else ""
     assert [wanted in sentence for sentence in found if "loses" in sentence or "system call" in sentence] == ([True] if kind else []), found
+
+
+LEAK = """<valgrindoutput><error><kind>Leak_DefinitelyLost</kind>
+<xwhat><leakedbytes>80</leakedbytes><leakedblocks>2</leakedblocks></xwhat>
+<stack><frame><fn>malloc</fn></frame>
+<frame><fn>__wrap_malloc</fn><dir>{kit}/grader/harness/instrument</dir><file>memory.c</file><line>36</line></frame>{own}
+<frame><fn>net_listen</fn><dir>{kit}/solutions/stage1_echo</dir><file>net.c</file><line>9</line></frame></stack>
+</error></valgrindoutput>"""
+OWN = "<frame><fn>serve</fn><dir>{kit}/stage3_threads</dir><file>server.c</file><line>7</line></frame>"
+
+
+@pytest.mark.parametrize(("own", "found"), [
+    (OWN.format(kit=KIT), ["serve() at stage3_threads/server.c:7 loses memory that nothing points to any more (80 bytes)."]), ("", [])])
+def test_where_the_kit_itself_is_judged_only_its_stages_are_the_students(own: str, found: list[str], tmp_path: Path) -> None:
+    report = tmp_path / "report.xml"
+    report.write_text(LEAK.format(kit=KIT, own=own))
+    lab = SimpleNamespace(held="", files=[], build=SimpleNamespace(source=KIT))
+    assert memory.findings(lab, SimpleNamespace(process=SimpleNamespace(args=[f"--xml-file={report}"]))) == found
 
 
 # One call lasts while others fill the trace again and again.

@@ -61,6 +61,20 @@ def test_the_only_failure_stands_on_one_screen_with_all_around_it(width: int) ->
     assert len(lines) == HEIGHT - 1, "\n".join(lines)  # make adds one
 
 
+def test_what_the_program_was_doing_is_said_in_whole_sentences() -> None:
+    pattern = "It asks recv() with MSG_WAITALL for 1000 bytes, and waits until all of them have come, which will not be."
+    state = ["Your server has 2 threads.", "Thread 1 waits in accept() for the next client, on which nobody has a hand (server.c:147)."]
+    seen = set()
+    for height in range(12, HEIGHT + 1):
+        lines = [line.strip() for _style, line in screen(_check(cause="Short.", difference=None, pattern=pattern, state=state), 80, height)]
+        text = " ".join(lines)
+        shown = [sentence in text for sentence in (pattern, *state)]
+        assert shown[0] and shown == sorted(shown, reverse=True), text
+        assert all(sentence in text or sentence.split(",")[0] not in text for sentence in state), text
+        seen.add(sum(shown))
+    assert seen == {1, 2, 3}
+
+
 @pytest.mark.parametrize("length", [20, 60, 100, 200])
 def test_a_long_command_stays_whole_and_the_failure_fits_on_the_screen_all_the_same(length: int) -> None:
     again = f"make grade SUBMISSION=/{'a' * length}/work.zip ONLY=stage4.server.stuck_receiver_delays_nobody_else"

@@ -1,17 +1,24 @@
-"""Whose processors and whose terminal a submission uses."""
+"""Whose processors, whose terminal and whose directory a grading uses, and what is left of one that is interrupted."""
 
 from __future__ import annotations
 
+import json
 import os
 import pty
+import re
 import select
 import shutil
+import signal
+import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 from grader.harness.build import KIT, Build
 from grader.harness.lab import Lab
 from grader.harness.program import Program
+from grader.session import alone_in
 
 LEAVES = """
 import signal, subprocess
@@ -60,3 +67,41 @@ def _until(screen: int, end: bytes) -> bytes:
         except OSError:  # EIO: everybody has left
             break
     return shown
+
+
+def _grading(out: Path, *options: str) -> subprocess.Popen[str]:
+    """`make grade` of the reference; Ctrl-C ends it, also where the tests run in the background, which does not listen to it."""
+    return subprocess.Popen(["env", "--default-signal=INT", sys.executable, "-m", "grader", "grade", "--out", str(out), *options],
+                            cwd=KIT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+
+
+def _until_true(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + LONGEST
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def test_an_interrupted_grading_is_no_result(tmp_path: Path) -> None:
+    def verdicts() -> set[str]:
+        record = tmp_path / "record.json"
+        return {check["verdict"] for check in json.loads(record.read_text())["checks"]} if record.is_file() else set()
+
+    grading = _grading(tmp_path)
+    _until_true(lambda: "passed" in verdicts())
+    grading.send_signal(signal.SIGINT)
+    _output, errors = grading.communicate(timeout=LONGEST)
+    assert grading.returncode == 3 and "this is no result" in errors, errors
+    assert verdicts() >= {"passed", "not run"}, "what was judged stays"
+
+
+def test_a_second_grading_in_one_directory_waits_before_it_touches_anything(tmp_path: Path) -> None:
+    first = tmp_path / "submission" / "stage1_echo" / "server.c"
+    first.parent.mkdir(parents=True)
+    first.write_text("of the first")
+    with alone_in(tmp_path):
+        second = _grading(tmp_path, "--stage", "1", "--only", "stage1.server.basic")
+        _until_true(lambda: re.search(rf"-> FLOCK .* {second.pid} ", Path("/proc/locks").read_text()) is not None)
+        assert first.read_text() == "of the first"
+    _output, errors = second.communicate(timeout=LONGEST)
+    assert second.returncode == 0 and first.read_text() != "of the first", errors

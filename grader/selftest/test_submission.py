@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from grader.__main__ import _stage_anew
+from grader.__main__ import _keep_apart
 from grader.submission import BadSubmission, stage
 
 
@@ -74,9 +74,24 @@ def test_a_submission_that_lies_in_OUT_is_not_deleted(tmp_path: Path) -> None:
     work = tmp_path / "submission"
     (work / "stage1_echo").mkdir(parents=True)
     (work / "stage1_echo" / "server.c").write_text("mine")
-    with pytest.raises(BadSubmission, match="OUT="):
-        _stage_anew(work, tmp_path / "submission")
-    assert (work / "stage1_echo" / "server.c").read_text() == "mine"
+    for submission in (work, work / "stage1_echo", tmp_path / "build" / "work"):
+        with pytest.raises(BadSubmission, match="OUT="):
+            _keep_apart(submission, tmp_path)
+    _keep_apart(tmp_path / "submissions", tmp_path)
+
+
+@pytest.mark.parametrize(("name", "taken"), [
+    ("größe.c", True), ("a-b.c.c", True), ("server (1).c", None), ("a;b.c", None), ("-I.c", None), ("._server.c", False), ("notes.txt", False)])
+def test_a_file_whose_name_make_cannot_take_is_refused_and_not_left_out(name: str, taken: bool | None, tmp_path: Path) -> None:
+    directory = tmp_path / "work" / "stage1_echo"
+    directory.mkdir(parents=True)
+    (directory / "server.c").write_text("")
+    (directory / name).write_text("")
+    if taken is None:
+        with pytest.raises(BadSubmission, match="Rename"):
+            stage(tmp_path / "work", tmp_path / "out")
+    else:
+        assert (f"stage1_echo/{name}" in stage(tmp_path / "work", tmp_path / "out")) == taken
 
 
 def test_a_damaged_archive_is_refused_with_a_reason(tmp_path: Path) -> None:

@@ -7,6 +7,8 @@ import errno
 import resource
 from collections.abc import Callable
 
+import pytest
+
 from grader.check import check
 from grader.checks.common.workload import LEFT_SECONDS, converse, end_conversation
 from grader.harness import kernel
@@ -63,9 +65,9 @@ def test_an_accept_that_fails_does_not_end_the_server(lab: Lab) -> None:
     """No descriptor is free for a moment. Who is connected goes on talking, who waits is served later.
 
     One after the other accept() fails with ENFILE and ENOBUFS once, and with EMFILE three times at most, each time while
-    a client comes (and more, if need be, until accept() is called). A client that was there before must still be
-    answered. Then accept() works again and another client leaves: the one that came must be answered, unless it
-    was closed. At the end a new client must get a whole conversation.
+    two clients come together (and more, if need be, until accept() is called). A client that was there before must still
+    be answered. Then accept() works again and another client leaves: the two must be answered, unless they were closed.
+    At the end a new client must get a whole conversation.
     """
     faults = [fail("accept", error, last=last, armed=False)
               for error, last in ((errno.ENFILE, 1), (errno.ENOBUFS, 1), (errno.EMFILE, 3))]
@@ -73,15 +75,19 @@ def test_an_accept_that_fails_does_not_end_the_server(lab: Lab) -> None:
     steady = converse(lab, server)
     for fault, name in zip(faults, ("bob", "carol", "dave"), strict=True):
         leaver = converse(lab, server, name)  # for whom a server may wait that has no descriptor
+        server.stop()  # a server that is in accept() already gets the first of the two, and fails while the second waits
         server.instrument.arm(fault)
-        waiting = lab.connect(server, "the waiting client")
+        coming = [lab.begin_connecting(server) for _ in range(2)]
+        server.go_on()
+        waiting = [client.finish(f"waiting client {number}") for number, client in enumerate(coming, 1)]
         _more_until_met(lab, server, fault)
         lab.require_met(server, fault)
         still_served(lab, steady)
         server.instrument.disarm(fault)
         leaver.close()
         still_served(lab, steady)
-        still_served(lab, waiting, or_closed=True)
+        for peer in waiting:
+            still_served(lab, peer, or_closed=True)
     end_conversation(converse(lab, server, "erin"))
 
 
@@ -93,22 +99,27 @@ def test_an_accept_that_fails_does_not_end_the_server(lab: Lab) -> None:
 def test_without_free_descriptors_the_server_waits_and_recovers(lab: Lab) -> None:
     """A limit is reached, clients leave, and service goes on.
 
-    The server may have 24 descriptors, and clients connect until four have found no place. The first client must
-    still be answered, and in one second the server may use less than 0.3 s of CPU. When the crowd has left, the
-    first one and, at most 2 seconds later, a new client must be answered.
+    The server may have 24 descriptors, and clients connect until it has fewer left than it needs for one and four have
+    found no place. The first client must still be answered, and in one second the server may use less than 0.3 s of
+    CPU. When the crowd has left, the first one and, at most 2 seconds later, a new client must be answered.
     """
     limit = 24
     server = lab.server(nofile=limit)
+    alone = kernel.descriptors(server.pid)
     first = converse(lab, server)
     before = kernel.descriptors(server.pid)
+    most = before
     crowd: list[Peer | Connecting] = []
     waiting = 0
-    while waiting < 4 and len(crowd) < 40:
+    while (waiting < 4 or limit - most >= max(1, before - alone)) and len(crowd) < 40:
         held = kernel.descriptors(server.pid)
         client = lab.begin_connecting(server)
         crowd.append(client.finish() if client.made() else client)  # a short queue has no room for it, and is right, too
         served = held < limit and lab.until(lambda: kernel.descriptors(server.pid) > held or _is_ended(crowd[-1]), 0.3)
         waiting += not served
+        most = max(most, kernel.descriptors(server.pid))
+    if limit - most >= max(1, before - alone):
+        pytest.skip(f"Not reached: of {limit} descriptors your server never had more than {most}, while {len(crowd)} clients came.")
     still_served(lab, first)
     lab.require_idle(server, "Out of descriptors")
     for peer in crowd:

@@ -58,7 +58,9 @@ def _accept_who_speaks(lab: Lab, listener: socket.socket) -> Peer:
     """The client's connection; after an interrupted connect() it may have closed one and made another."""
     peer = lab.accept(listener)
     lab.until(lambda: peer.received or peer.ended)
-    return lab.accept(listener) if peer.ended and not peer.received else peer
+    if not peer.ended or peer.received:
+        return peer
+    return lab.accept(listener, cause="Your client closed its connection before it had sent anything, and did not make another.")
 
 
 SHORT_RECV_HINTS = (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from grader.harness import kernel
 from grader.harness.lab import Lab
 from grader.harness.peer import Peer
 from grader.harness.program import Program
@@ -48,11 +47,6 @@ def say_goodbye(client: Program, peer: Peer) -> None:
         peer.require_nothing_more()  # what came too much explains a wrong status
     client.expect_exit(0)
     peer.expect_end()
-
-
-def waits(program: Program) -> bool:
-    """True if the program sleeps in some call (or has ended)."""
-    return not program.alive() or kernel.state(program.pid) == "S"
 
 
 _LETTERS = b"abcdefghijklmnopqrstuvwxyz.0123456789 "

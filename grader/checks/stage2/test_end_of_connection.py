@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from grader.check import check
+from grader.checks.common.backlog import Backlog
 from grader.checks.common.workload import send_too_long
-from grader.checks.stage2.bench import echo, text, waits
+from grader.checks.stage2.bench import echo, text
+from grader.harness import kernel
 from grader.harness.failures import ENDED, NOT_CLOSED, SURPLUS
 from grader.harness.lab import Lab
 from grader.harness.wire import encode, quote
@@ -196,18 +198,16 @@ def test_no_state_of_one_client_is_left_for_the_next(lab: Lab) -> None:
 def test_a_client_that_reads_late_gets_every_reply(lab: Lab) -> None:
     """A sender is never faster than its receiver for long: TCP makes it wait, and loses nothing.
 
-    A client sends messages of 4 kB and reads nothing, until the kernel takes no more of them. Then it reads and
-    sends the rest of the 800. All must come back, in order and whole.
+    A client sends 4 MB in messages of 4 kB, and more where the kernel has more room for what waits, and reads nothing until
+    nothing moves any more. Then it reads. All must come back, in order and whole.
     """
     server = lab.server()
-    peer = lab.connect(server)
-    bodies = [b"%d " % i + text(4000, i) for i in range(800)]
-    stream = b"".join(map(encode, bodies))
+    peer = lab.connect(server, receive_buffer=16384)
+    bodies = [b"%d " % i + text(4000, i) for i in range(kernel.largest_send_buffer() // 4000 + 100)]
     peer.stop_reading()
-    sent = peer.flood(stream)
-    lab.until(lambda: peer.unread() == 0 or waits(server))
+    peer.keep_sending(b"".join(map(encode, bodies)))
+    peer.until_sent_to("A client sent messages, and nothing was sent to it.")
+    Backlog(lab, peer).comes_to_rest(server)
     peer.read_on()
-    for at in range(sent, len(stream), 100_000):
-        peer.send(stream[at: at + 100_000])
     for body in bodies:
         peer.expect(encode(body))

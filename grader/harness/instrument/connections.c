@@ -30,6 +30,8 @@ static int finish_accepting(struct call *call, int fd)
 
 int __wrap_accept(int listener, struct sockaddr *from, socklen_t *size)
 {
+    if (is_local(listener))
+        return __real_accept(listener, from, size);
     struct call *call = note(F_ACCEPT, listener, 0, FROM);
     ADD(accepts_begun, 1);
     return fails(ACCEPT, call, 0)
@@ -40,6 +42,8 @@ int __wrap_accept(int listener, struct sockaddr *from, socklen_t *size)
 int __wrap_accept4(int listener, struct sockaddr *from, socklen_t *size,
                    int flags)
 {
+    if (is_local(listener))
+        return __real_accept4(listener, from, size, flags);
     struct call *call = note(F_ACCEPT, listener, 0, FROM);
     ADD(accepts_begun, 1);
     return fails(ACCEPT, call, 0)
@@ -98,6 +102,8 @@ static int interrupted_connect(int fd, const struct sockaddr *where,
 
 int __wrap_connect(int fd, const struct sockaddr *where, socklen_t size)
 {
+    if (is_local(fd))
+        return __real_connect(fd, where, size);
     struct sockaddr_storage copy;
     struct call *call = note(F_CONNECT, fd, port_of(where, size), FROM);
     struct rule *rule = rule_for(CONNECT, FAIL);
@@ -116,6 +122,8 @@ int __wrap_connect(int fd, const struct sockaddr *where, socklen_t size)
 
 int __wrap_bind(int fd, const struct sockaddr *where, socklen_t size)
 {
+    if (is_local(fd))
+        return __real_bind(fd, where, size);
     struct sockaddr_storage copy;
     struct call *call = note(F_BIND, fd, port_of(where, size), FROM);
     return fails(BIND, call, 0)
@@ -126,6 +134,8 @@ int __wrap_bind(int fd, const struct sockaddr *where, socklen_t size)
 
 int __wrap_listen(int fd, int backlog)
 {
+    if (is_local(fd))
+        return __real_listen(fd, backlog);
     struct call *call = note(F_LISTEN, fd, (size_t)backlog, FROM);
     return fails(LISTEN, call, 0) ? -1
                                   : (int)done(call, __real_listen(fd, backlog));
@@ -133,6 +143,8 @@ int __wrap_listen(int fd, int backlog)
 
 int __wrap_socket(int family, int type, int protocol)
 {
+    if (family == AF_UNIX)
+        return __real_socket(family, type, protocol);
     struct call *call = note(F_SOCKET, -1, 0, FROM);
     return fails(SOCKET, call, 0)
                ? -1

@@ -55,6 +55,9 @@ void pause_ms(unsigned ms);
 int is_network(int fd);
 int is_local(int fd);
 
+/* True for a pipe, an eventfd, a local socket. Keeps errno. */
+int is_between_threads(int fd);
+
 /*
  * What one thread writes to a pipe (or an eventfd, or a local socket) and
  * another reads from it orders the two.

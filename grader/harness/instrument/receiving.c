@@ -33,15 +33,14 @@ static void begin_receiving(int fd)
     }
 }
 
-static ssize_t finish_receiving(struct call *call, int fd, void *data,
+static ssize_t finish_receiving(struct call *call, int fd,
+                                const struct iovec *vector, int count,
                                 ssize_t n)
 {
-    struct iovec all = {data, n > 0 ? (size_t)n : 0};
-
     if (page != NULL && fd >= 0 && fd < DESCRIPTORS)
         ADD(receivers[fd], -1u);
-    if (page != NULL && data != NULL)
-        keep_vector(call, &all, 1, n);
+    if (page != NULL)
+        keep_vector(call, vector, count, n);
     return (ssize_t)done(call, n);
 }
 
@@ -64,9 +63,10 @@ static ssize_t receive(int fd, void *data, size_t len, int flags,
      * Past the sanitizers, which do not know that. */
     if (flags & MSG_TRUNC)
         return finish_receiving(
-            call, fd, NULL,
+            call, fd, NULL, 0,
             (ssize_t)syscall(SYS_recvfrom, fd, data, len, flags, from, size));
-    return finish_receiving(call, fd, data,
+    struct iovec all = {data, len};
+    return finish_receiving(call, fd, &all, 1,
                             __real_recvfrom(fd, data, len, flags, from, size));
 }
 
@@ -88,7 +88,8 @@ ssize_t socket_read(int fd, void *data, size_t len, uint64_t from)
         return -1;
     len = shortened(RECV, len, call);
     begin_receiving(fd);
-    return finish_receiving(call, fd, data, __real_read(fd, data, len));
+    struct iovec all = {data, len};
+    return finish_receiving(call, fd, &all, 1, __real_read(fd, data, len));
 }
 
 static ssize_t read_from(int fd, void *data, size_t len, uint64_t from)
@@ -130,13 +131,13 @@ static ssize_t receive_message(int fd, struct msghdr *message, int flags,
     struct vector part = shortened_vector(RECV, all, cut, call);
     shorter.msg_iov = (struct iovec *)part.at;
     shorter.msg_iovlen = (size_t)part.count;
+    begin_receiving(fd);
     ssize_t n = __real_recvmsg(fd, &shorter, flags);
     message->msg_namelen = shorter.msg_namelen;
     message->msg_controllen = shorter.msg_controllen;
     message->msg_flags = shorter.msg_flags;
-    if (page != NULL)
-        keep_vector(call, message->msg_iov, (int)message->msg_iovlen, n);
-    return (ssize_t)done(call, n);
+    int count = flags & MSG_TRUNC ? 0 : (int)message->msg_iovlen; /* as above */
+    return finish_receiving(call, fd, message->msg_iov, count, n);
 }
 
 ssize_t __wrap_recvmsg(int fd, struct msghdr *message, int flags)
@@ -171,10 +172,9 @@ ssize_t __wrap_readv(int fd, const struct iovec *vector, int count)
     struct iovec cut[VECTORS];
     struct vector part =
         shortened_vector(RECV, (struct vector){vector, count}, cut, call);
-    ssize_t n = __real_readv(fd, part.at, part.count);
-    if (page != NULL)
-        keep_vector(call, part.at, part.count, n);
-    return (ssize_t)done(call, n);
+    begin_receiving(fd);
+    return finish_receiving(call, fd, part.at, part.count,
+                            __real_readv(fd, part.at, part.count));
 }
 
 /* What these calls become in a file that says #define _FORTIFY_SOURCE. */

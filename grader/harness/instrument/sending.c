@@ -135,12 +135,19 @@ size_t socket_write_all(int fd, const char *data, size_t len, uint64_t from)
     return written;
 }
 
+/* What wakes another thread is not printed; stdout may be a pipe, too. */
+static ssize_t printed_to(int fd, ssize_t n)
+{
+    int wakes = fd != STDOUT_FILENO && is_between_threads(fd);
+    return wakes ? n : (ssize_t)printed(n);
+}
+
 ssize_t __wrap_write(int fd, const void *data, size_t len)
 {
     if (is_network(fd))
         return socket_write(fd, data, len, FROM);
     handed_over(fd, &(struct iovec){(void *)data, len}, 1);
-    return (ssize_t)printed(__real_write(fd, data, len));
+    return printed_to(fd, __real_write(fd, data, len));
 }
 
 int __wrap_eventfd_write(int fd, eventfd_t value)
@@ -220,7 +227,7 @@ ssize_t __wrap_writev(int fd, const struct iovec *vector, int count)
 {
     if (!is_network(fd)) {
         handed_over(fd, vector, count);
-        return (ssize_t)printed(__real_writev(fd, vector, count));
+        return printed_to(fd, __real_writev(fd, vector, count));
     }
     size_t size = vector_size(vector, count);
     struct call *call = begin_sending(F_WRITE, fd, size, FROM);
