@@ -213,12 +213,10 @@ def _pattern(lab: Lab, program: Program, threads: list[Thread]) -> str:
 
 def _spins(lab: Lab, program: Program, threads: list[Thread]) -> str:
     """One thread uses a processor all the time, and its calls, if it makes any, bring nothing."""
-    pid = program.pid
-    start = time.monotonic()
-    shares = lab.watch_processors(pid, LOOK)
-    busy = [thread for thread, share in shares.items() if share >= SPINNING]
-    if not busy and program.gives_way and kernel.at_work(pid):  # it has had much and gets nothing any more: what it did last counts
-        busy, start = list(shares), 0.0
+    start, ran = time.monotonic(), _ran(program)
+    busy = [thread for thread, share in lab.watch_processors(program.pid, LOOK).items() if share >= SPINNING]
+    if program.gives_way and _ran(program) - ran < LOOK / 2:  # it has had much and gets nothing any more: what it did last counts
+        start = 0.0
     if not busy or not _is_traced(program):  # nobody knows whether it waits
         return ""
     calls = [c for c in trace.calls(program) if c.thread in busy and c.began >= start and c.ended]
@@ -230,6 +228,11 @@ def _spins(lab: Lab, program: Program, threads: list[Thread]) -> str:
     if times < OFTEN:
         return f"It never waits: your {program.role} uses a whole processor."
     return f"It spins: {often} again and again, and your {program.role} uses a whole processor."
+
+
+def _ran(program: Program) -> float:
+    """Seconds in which its threads ran."""
+    return sum(ran for ran, _waited in kernel.processor_times(program.pid).values())
 
 
 def _is_traced(program: Program) -> bool:

@@ -184,6 +184,11 @@ def at_work(pid: int) -> bool:
     return bool({"R", "D"} & _states_of_threads(pid))
 
 
+def ready_threads(pid: int) -> set[int]:
+    """The ids of the threads that run or want to."""
+    return {int(task) for task in _tasks(pid) if _state(f"/proc/{pid}/task/{task}") == "R"}
+
+
 def stopped(pid: int) -> bool:
     """True if every thread of the process is stopped; the first may be so before the others."""
     return _states_of_threads(pid) <= {"T"}

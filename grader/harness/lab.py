@@ -305,17 +305,20 @@ class Lab:
     def watch_processors(self, pid: int, seconds: float) -> dict[int, float]:
         """Lets time pass and says how busy each thread of the process was, by its id: the part of that time in which it ran.
 
-        When it was ready and had to wait for a processor does not count, neither as busy nor as idle: it tells
-        something about the other programs of this machine. So more time may pass, until each could have run for half of `seconds`.
+        When it was ready and had to wait for a processor does not count, neither as busy nor as idle: it tells something
+        about the other programs of this machine. So more time may pass, until each could have run for half of `seconds`.
+        The kernel counts such a wait only when it is over: who was ready each time, and has hardly run or waited yet, still waits.
         """
-        before, start = kernel.processor_times(pid), time.monotonic()
+        before, start, ready = kernel.processor_times(pid), time.monotonic(), kernel.ready_threads(pid)
         while True:
             self.let_pass(seconds)
             passed, after = time.monotonic() - start, kernel.processor_times(pid)
+            ready &= kernel.ready_threads(pid)
             since = {thread: (ran - before.get(thread, (0, 0))[0], waited - before.get(thread, (0, 0))[1])
                      for thread, (ran, waited) in after.items()}
-            if passed > 4 * seconds or all(passed - waited > seconds / 2 for _, waited in since.values()):
-                return {thread: ran / max(passed - waited, seconds / 10) for thread, (ran, waited) in since.items()}
+            waiting = {thread for thread, (ran, waited) in since.items() if thread in ready and ran + waited < passed / 2}
+            if passed > 4 * seconds or (not waiting and all(passed - waited > seconds / 2 for _, waited in since.values())):
+                return {thread: 1.0 if thread in waiting else ran / max(passed - waited, seconds / 10) for thread, (ran, waited) in since.items()}
 
     def require_idle(self, program: Program, when: str) -> None:
         """Fails the check if all threads of the program together were busy for 0.3 s of one second.

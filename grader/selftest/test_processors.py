@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import socket
@@ -51,6 +52,16 @@ def test_who_waits_for_a_processor_is_not_busy_and_who_never_waits_is(tmp_path: 
     with _on_one_processor(SPINS, LOOKS_OFTEN, *[SPINS] * others) as (spinning, looking, *_):
         assert sum(lab.watch_processors(spinning, 0.5).values()) > 0.6
         assert sum(lab.watch_processors(looking, 0.5).values()) < 0.3
+    lab.close()
+
+
+def test_who_always_wants_a_processor_and_gets_none_is_busy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel counts neither: a wait for a processor is counted when it is over. Thread 1 sleeps each second time."""
+    lab = Lab(1, Build(KIT / "solutions", tmp_path / "build"), logs=str(tmp_path))
+    looks = itertools.cycle([{1, 2}, {2}])
+    monkeypatch.setattr(kernel, "processor_times", lambda pid: {1: (0.0, 0.0), 2: (0.0, 0.0)})
+    monkeypatch.setattr(kernel, "ready_threads", lambda pid: next(looks).copy())
+    assert lab.watch_processors(7, 0.1) == {1: 0.0, 2: 1.0}
     lab.close()
 
 
