@@ -209,7 +209,7 @@ def test_no_thread_comes_between_checking_a_name_and_entering_it(lab: Lab) -> No
     server = lab.server(faults=[hold])
     for turn in range(3):
         peers = [lab.connect(server) for _ in range(4)]
-        server.instrument.arm(hold)
+        lab.arm_at_rest(server, hold)
         for peer in peers:
             peer.send_message(b"NAME name%d" % turn)
         _in_step(lab, server, hold, peers)
