@@ -307,7 +307,8 @@ class Lab:
 
         When it was ready and had to wait for a processor does not count, neither as busy nor as idle: it tells something
         about the other programs of this machine. So more time may pass, until each could have run for half of `seconds`.
-        The kernel counts such a wait only when it is over: who was ready each time, and has hardly run or waited yet, still waits.
+        The kernel counts such a wait only when it is over. So of a thread that is ready each time it is looked at, all the time in
+        which it did not run was such a wait; and one that is ready to the end never sleeps: it is busy, however little it has got.
         """
         before, start, ready = kernel.processor_times(pid), time.monotonic(), kernel.ready_threads(pid)
         while True:
@@ -316,9 +317,9 @@ class Lab:
             ready &= kernel.ready_threads(pid)
             since = {thread: (ran - before.get(thread, (0, 0))[0], waited - before.get(thread, (0, 0))[1])
                      for thread, (ran, waited) in after.items()}
-            waiting = {thread for thread, (ran, waited) in since.items() if thread in ready and ran + waited < passed / 2}
-            if passed > 4 * seconds or (not waiting and all(passed - waited > seconds / 2 for _, waited in since.values())):
-                return {thread: 1.0 if thread in waiting else ran / max(passed - waited, seconds / 10) for thread, (ran, waited) in since.items()}
+            could_run = {thread: ran if thread in ready else passed - waited for thread, (ran, waited) in since.items()}
+            if passed > 4 * seconds or all(could > seconds / 2 for could in could_run.values()):
+                return {thread: 1.0 if thread in ready else ran / max(could_run[thread], seconds / 10) for thread, (ran, _) in since.items()}
 
     def require_idle(self, program: Program, when: str) -> None:
         """Fails the check if all threads of the program together were busy for 0.3 s of one second.
