@@ -9,6 +9,7 @@ changes no verdict; where it is not, because a tool's report still decides, noth
 
 from __future__ import annotations
 
+import itertools
 import struct
 import time
 from collections import Counter
@@ -34,6 +35,7 @@ MULTIPLEXING = ("poll", "ppoll", "select", "pselect", "epoll_wait")
 MSG_WAITALL = 0x100  # <bits/socket.h>
 POLLIN = 0x001
 OFTEN = 50  # calls of one kind within LOOK that can only be a loop
+NOTHING = 0.005  # seconds on a processor, in which a loop makes thousands of calls
 PROBE = b"and one more"  # no check expects it
 MOST_LINES = 4
 MOST_NUMBERS = 4  # of threads that do the same
@@ -215,19 +217,26 @@ def _spins(lab: Lab, program: Program, threads: list[Thread]) -> str:
     """One thread uses a processor all the time, and its calls, if it makes any, bring nothing."""
     start, ran = time.monotonic(), _ran(program)
     busy = [thread for thread, share in lab.watch_processors(program.pid, LOOK).items() if share >= SPINNING]
-    if program.gives_way and _ran(program) - ran < LOOK / 2:  # it has had much and gets nothing any more: what it did last counts
-        start = 0.0
     if not busy or not _is_traced(program):  # nobody knows whether it waits
         return ""
-    calls = [c for c in trace.calls(program) if c.thread in busy and c.began >= start and c.ended]
-    if not start:
-        calls = calls[-OFTEN:]
-    if any(call.result > 0 and call.function in (*trace.MOVES_BYTES, "accept") for call in calls):
-        return ""  # it is busy with something
+    calls = [c for c in trace.calls(program) if c.thread in busy and c.ended]
+    if _ran(program) - ran >= NOTHING:
+        calls = [c for c in calls if c.began >= start]
+        if any(map(_got_on, calls)):
+            return ""  # it is busy with something
+    elif program.cpu_hog:  # it gets nothing any more, and has had much since it last got on: what it has done since then counts
+        calls = list(itertools.takewhile(lambda c: not _got_on(c), reversed(calls)))[: 4 * OFTEN]
+    else:
+        return ""
     often, times = Counter(trace.outcome(c) for c in calls).most_common(1)[0] if calls else ("", 0)
     if times < OFTEN:
         return f"It never waits: your {program.role} uses a whole processor."
     return f"It spins: {often} again and again, and your {program.role} uses a whole processor."
+
+
+def _got_on(call: trace.Call) -> bool:
+    """The call has moved bytes, or brought a client."""
+    return call.result > 0 and call.function in (*trace.MOVES_BYTES, "accept")
 
 
 def _ran(program: Program) -> float:
