@@ -41,7 +41,7 @@ else
 BUILD ?= build
 endif
 out := $(BUILD)/$(SAN)
-# To make a blank, a colon or a percent sign in a path is something else.
+# A blank, a colon or a percent sign in a path means something else to make.
 paths := $(CURDIR)$(SRC)$(BASE)$(BUILD)
 ifneq ($(words $(paths))$(findstring :,$(paths))$(findstring %,$(paths)),1)
 $(error make cannot work where a path has a blank, a colon or a percent \

@@ -121,10 +121,18 @@ def _grade(options: argparse.Namespace) -> int:
     try:
         _keep_apart(options.submission, out)
         with alone_in(out):
-            record = _grade_in(out, options)
+            return _grade_in(out, options)
     except BadSubmission as error:
         print(f"grade: {error}", file=sys.stderr)
         return 2
+
+
+def _grade_in(out: Path, options: argparse.Namespace) -> int:
+    _stage_anew(options.submission, out / "submission")
+    shutil.rmtree(out / "build", ignore_errors=True)
+    rerun = f"make grade SUBMISSION={shlex.quote(str(_from_here(options.submission)))}{_base(options)} ONLY="
+    record = run(out / "submission", out, Choice(options.stage, options.only, times=options.times), base=options.base,
+                 name=options.submission.name, rerun=rerun)
     console = _console()
     if _nothing_named(options, record, console):
         return 2
@@ -139,14 +147,6 @@ def _grade(options: argparse.Namespace) -> int:
     if unfinished := verdicts.count("not run"):
         print(f"relaylab: the grading was interrupted, and {unfinished} checks were not run: this is no result. Grade again.", file=sys.stderr)
     return 3 if unfinished or "grader error" in verdicts else 0
-
-
-def _grade_in(out: Path, options: argparse.Namespace) -> dict:
-    _stage_anew(options.submission, out / "submission")
-    shutil.rmtree(out / "build", ignore_errors=True)
-    rerun = f"make grade SUBMISSION={shlex.quote(str(_from_here(options.submission)))}{_base(options)} ONLY="
-    return run(out / "submission", out, Choice(options.stage, options.only, times=options.times), base=options.base,
-               name=options.submission.name, rerun=rerun)
 
 
 def _nothing_named(options: argparse.Namespace, record: dict, console: Console) -> bool:

@@ -50,7 +50,7 @@ class Wait:
                 continue
             pid = program.pid
             if not program.cpu_hog:
-                ran, moved = sum(ran for ran, _waited in kernel.processor_times(pid).values()), program.moved()
+                ran, moved = kernel.seconds_run(pid), program.moved()
                 if self._moved.get(pid, (None,))[0] != moved:
                     self._moved[pid] = moved, ran
                 program.cpu_hog = ran - self._moved[pid][1] >= MUCH * program.slowness

@@ -215,12 +215,12 @@ def _pattern(lab: Lab, program: Program, threads: list[Thread]) -> str:
 
 def _spins(lab: Lab, program: Program, threads: list[Thread]) -> str:
     """One thread uses a processor all the time, and its calls, if it makes any, bring nothing."""
-    start, ran = time.monotonic(), _ran(program)
+    start, ran = time.monotonic(), kernel.seconds_run(program.pid)
     busy = [thread for thread, share in lab.watch_processors(program.pid, LOOK).items() if share >= SPINNING]
     if not busy or not _is_traced(program):  # nobody knows whether it waits
         return ""
     calls = [c for c in trace.calls(program) if c.thread in busy and c.ended]
-    if _ran(program) - ran >= NOTHING:
+    if kernel.seconds_run(program.pid) - ran >= NOTHING:
         calls = [c for c in calls if c.began >= start]
         if any(map(_got_on, calls)):
             return ""  # it is busy with something
@@ -237,11 +237,6 @@ def _spins(lab: Lab, program: Program, threads: list[Thread]) -> str:
 def _got_on(call: trace.Call) -> bool:
     """The call has moved bytes, or brought a client."""
     return call.result > 0 and call.function in (*trace.MOVES_BYTES, "accept")
-
-
-def _ran(program: Program) -> float:
-    """Seconds in which its threads ran."""
-    return sum(ran for ran, _waited in kernel.processor_times(program.pid).values())
 
 
 def _is_traced(program: Program) -> bool:

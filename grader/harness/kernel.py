@@ -153,8 +153,13 @@ def processor_times(pid: int) -> dict[int, tuple[float, float]]:
     return seconds
 
 
+def seconds_run(pid: int) -> float:
+    """Seconds in which all threads of the process together ran, of those that have not ended."""
+    return sum(ran for ran, _waited in processor_times(pid).values())
+
+
 def _ran(pid: int, task: str) -> float:
-    """The same in steps of 0.01 s, where the kernel keeps no count for schedstat: utime and stime (proc(5))."""
+    """Seconds in which a thread ran, in steps of 0.01 s, where the kernel keeps no count for schedstat: utime and stime (proc(5))."""
     with open(f"/proc/{pid}/task/{task}/stat", encoding="ascii", errors="replace") as stat:
         utime, stime = stat.read().rpartition(")")[2].split()[11:13]
     return (int(utime) + int(stime)) / os.sysconf("SC_CLK_TCK")
