@@ -10,13 +10,16 @@ from types import SimpleNamespace
 
 import pytest
 
+from grader.checks.common import workload
 from grader.execution import Choice, Run
 from grader.harness.build import KIT, Build
 from grader.harness.failures import REPORTED
 from grader.harness.instrument import held_unlock, short
-from grader.harness.lab import Lab
+from grader.harness.lab import Failed, Lab
+from grader.harness.program import Program
 from grader.record import Outcome, Record
 from grader.report.terminal import HEIGHT, WIDTH, screen
+from grader.selftest.corpus import apply, mutants
 from grader.session import all_specs, run
 
 
@@ -208,6 +211,18 @@ def test_what_a_tool_reports_the_second_time_explains_the_first(monkeypatch: pyt
     plan = object.__new__(Run)
     monkeypatch.setattr(Run, "_judge", lambda *_arguments, **_options: _outcome("failed", REPORTED, "In your server, f() has a data race."))
     assert plan._repeat(all_specs()[0], _outcome("failed")).kind == REPORTED
+
+
+def test_a_race_counts_that_is_still_being_reported_when_the_conversation_goes_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def goes_wrong(lab: Lab, server: Program) -> None:
+        for _ in range(8):
+            lab.connect(server).send_message(b"hello")
+        raise Failed("the first answer was wrong")
+
+    monkeypatch.setattr(workload, "serve", goes_wrong)
+    mutant = next(mutant for mutant in mutants() if mutant.id == "clients_counted_without_a_lock")
+    check = _one(run(apply(mutant, tmp_path / "work"), tmp_path / "out", Choice(only=mutant.caught_by)), mutant.caught_by)
+    assert check["verdict"] == "failed" and "has a data race" in check["cause"], check["cause"]
 
 
 def test_a_fault_is_met_when_the_call_is_counted_later_than_its_bytes_arrive(tmp_path: Path) -> None:
