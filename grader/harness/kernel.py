@@ -12,7 +12,7 @@ import struct
 from dataclasses import dataclass
 
 LOWEST = 19  # nice(2)
-LISTINGS = 100  # of threads, at most, until one is complete
+LISTINGS = 100  # of threads, at most, until all are found
 LISTEN = 10  # include/net/tcp_states.h
 ESTABLISHED = 1
 
@@ -124,14 +124,16 @@ def threads(pid: int) -> int:
         return 0  # it has ended
 
 
-def _tasks(pid: int) -> list[str]:
-    """The ids of all threads of the process.
+def _tasks(pid: int) -> set[str]:
+    """The ids of all threads of the process; of some that have ended, too.
 
     Where a thread ends while the kernel lists them, its list ends, too (proc_task_readdir() in fs/proc/base.c): then
-    fewer are there than the kernel counts, and they are listed once more.
+    fewer are there than the kernel counts, and they are listed once more. What one list lacks, another has: where
+    threads come and go faster than they can be looked at, no single list may be complete.
     """
+    tasks: set[str] = set()
     for _ in range(LISTINGS):
-        tasks = _listdir(f"/proc/{pid}/task")
+        tasks.update(_listdir(f"/proc/{pid}/task"))
         if sum(os.path.exists(f"/proc/{pid}/task/{task}") for task in tasks) >= threads(pid):
             break
     return tasks
