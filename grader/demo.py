@@ -23,7 +23,7 @@ from .harness.program import Program
 from .harness.wire import count, show
 from .report.terminal import INDENT, WIDTH, event_lines
 from .report.wrap import wrap
-from .selftest.corpus import apply, mutants
+from .selftest.corpus import apply, mutant_named
 
 COLOURS = {"server": "cyan", "alice": "green", "bob": "magenta", "carol": "yellow"}
 
@@ -191,7 +191,7 @@ def show_limit(stage: int | None) -> int:
     source = KIT / "solutions"
     out = KIT / "build" / "break"
     if stage == 4:
-        mutant = next(m for m in mutants() if m.id == "lock_while_sending")
+        mutant = mutant_named("lock_while_sending")
         shutil.rmtree(out / mutant.id, ignore_errors=True)
         source = apply(mutant, out / mutant.id)
     lab = _lab(stage, source.resolve(), out)

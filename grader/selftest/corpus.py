@@ -90,6 +90,11 @@ def mutants() -> list[Mutant]:
     return [Mutant(path) for path in sorted(HERE.glob("mutants/stage*/*.patch"))]
 
 
+def mutant_named(name: str) -> Mutant:
+    """The known mistake whose id is `name`."""
+    return next(mutant for mutant in mutants() if mutant.id == name)
+
+
 def variants() -> list[Patch]:
     """All correct but unusual programs, by name."""
     return [Patch(path) for path in sorted(HERE.glob("variants/*"))]

@@ -11,7 +11,7 @@ from grader.diagnosis import Signature, best_match, known, leave_one_out, likely
 from grader.execution import Choice
 from grader.harness.build import KIT
 from grader.harness.failures import MISSING
-from grader.selftest.corpus import apply, mutants
+from grader.selftest.corpus import apply, mutant_named, mutants
 from grader.report.terminal import most_telling
 from grader.session import all_specs, run
 
@@ -51,7 +51,7 @@ def test_the_right_mistake_comes_first_and_a_wrong_one_is_hardly_ever_told() -> 
 
 
 def test_a_failing_submission_is_told_its_likely_mistake(tmp_path: Path) -> None:
-    mutant = next(m for m in mutants() if m.id == "looks_only_in_the_newest_piece")
+    mutant = mutant_named("looks_only_in_the_newest_piece")
     record = run(apply(mutant, tmp_path / "work"), tmp_path / "out", Choice(stage=2))
     assert record["likely"] and record["likely"]["mistake"] == mutant.mistake
 

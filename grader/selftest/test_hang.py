@@ -15,7 +15,7 @@ from grader.harness import hang, kernel, trace
 from grader.harness.build import KIT, Build
 from grader.harness.instrument import short
 from grader.harness.lab import Failed, Lab
-from grader.selftest.corpus import Patch, apply, mutants
+from grader.selftest.corpus import Patch, apply, mutant_named
 from grader.session import run
 
 HERE = Path(__file__).parent
@@ -54,7 +54,7 @@ def an_error_while_looking_is_not_taken_for_modesty(monkeypatch: pytest.MonkeyPa
 
 def _patch(name: str) -> Patch:
     own = HERE / "hanging" / f"{name}.patch"
-    return Patch(own) if own.is_file() else next(m for m in mutants() if m.id == name)
+    return Patch(own) if own.is_file() else mutant_named(name)
 
 
 @pytest.mark.parametrize(("name", "id", "pattern", "state"), PATTERNS, ids=[p[0] for p in PATTERNS])

@@ -24,7 +24,7 @@ from grader.harness.deadline import SLOW
 from grader.harness.lab import Failed, Lab
 from grader.harness.peer import Peer
 from grader.harness.program import Program
-from grader.selftest.corpus import apply, mutants
+from grader.selftest.corpus import apply, mutant_named
 
 SPINS = "while True: pass"
 SLEEPS = "import time\nwhile True: time.sleep(60)"
@@ -206,7 +206,7 @@ def test_a_program_may_go_by_what_it_could_write_or_by_what_was_acknowledged(tmp
 
 
 def test_on_a_slow_machine_too_bob_is_there_when_the_others_have_waited_in_vain(tmp_path: Path) -> None:
-    mutant = next(m for m in mutants() if m.id == "WHO_waits_for_a_stuck_client")
+    mutant = mutant_named("WHO_waits_for_a_stuck_client")
     lab = Lab(4, Build(apply(mutant, tmp_path / mutant.id), tmp_path / "build", KIT / "solutions"), patience=3.0, logs=str(tmp_path))
     with pytest.raises(Failed, match="another client got no answer to WHO"):
         stuck_receiver._others_go_on(lab, lab.server())
@@ -237,7 +237,7 @@ def test_who_connects_and_ends_between_two_looks_has_connected(tmp_path: Path) -
     ("reference", 60.0, True), ("flush_waits_for_room_only_once", 60.0, "not all"), ("patience_of_a_second", 60.0, "bob was dropped")])
 def test_what_is_lost_in_a_pause_that_a_busy_machine_has_made_longer_is_not_judged(
         tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str, limit: float, outcome: bool | str) -> None:
-    source = KIT / "solutions" if program == "reference" else apply(next(m for m in mutants() if m.id == program), tmp_path / program)
+    source = KIT / "solutions" if program == "reference" else apply(mutant_named(program), tmp_path / program)
     monkeypatch.setattr(stuck_receiver, "EARLIEST", limit)
     lab = Lab(4, Build(source, tmp_path / "build", KIT / "solutions"), logs=str(tmp_path))
     attempt = stuck_receiver._sender_goes_on if program == "patience_of_a_second" else stuck_receiver._sender_falls_silent

@@ -19,7 +19,7 @@ from grader.harness.lab import Failed, Lab
 from grader.harness.program import Program
 from grader.record import Outcome, Record
 from grader.report.terminal import HEIGHT, WIDTH, screen
-from grader.selftest.corpus import apply, mutants
+from grader.selftest.corpus import apply, mutant_named
 from grader.session import all_specs, run
 
 
@@ -220,7 +220,7 @@ def test_a_race_counts_that_is_still_being_reported_when_the_conversation_goes_w
         raise Failed("the first answer was wrong")
 
     monkeypatch.setattr(workload, "serve", goes_wrong)
-    mutant = next(mutant for mutant in mutants() if mutant.id == "clients_counted_without_a_lock")
+    mutant = mutant_named("clients_counted_without_a_lock")
     check = _one(run(apply(mutant, tmp_path / "work"), tmp_path / "out", Choice(only=mutant.caught_by)), mutant.caught_by)
     assert check["verdict"] == "failed" and "has a data race" in check["cause"], check["cause"]
 
