@@ -127,14 +127,15 @@ def threads(pid: int) -> int:
 def _tasks(pid: int) -> set[str]:
     """The ids of all threads of the process; of some that have ended, too.
 
-    Where a thread ends while the kernel lists them, its list ends, too (proc_task_readdir() in fs/proc/base.c): then
-    fewer are there than the kernel counts, and they are listed once more. What one list lacks, another has: where
-    threads come and go faster than they can be looked at, no single list may be complete.
+    Where a thread ends while the kernel lists them, its list ends, too (proc_task_readdir() in fs/proc/base.c), and
+    they are listed once more. All are found when as many as the kernel counts are still there after the count. What one
+    list lacks, another has: where threads come and go faster than they can be looked at, no single list may be complete.
     """
     tasks: set[str] = set()
     for _ in range(LISTINGS):
         tasks.update(_listdir(f"/proc/{pid}/task"))
-        if sum(os.path.exists(f"/proc/{pid}/task/{task}") for task in tasks) >= threads(pid):
+        counted = threads(pid)
+        if sum(os.path.exists(f"/proc/{pid}/task/{task}") for task in tasks) >= counted:
             break
     return tasks
 
