@@ -7,6 +7,7 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -24,6 +25,7 @@ from .submission import BadSubmission, stage
 
 
 MOST_TIMES = 100
+INTERRUPTED = 128 + signal.SIGINT  # as a shell says it (bash(1), EXIT STATUS)
 
 
 def main() -> int:
@@ -224,11 +226,21 @@ def _break(options: argparse.Namespace) -> int:
     return demo.show_limit(options.stage)
 
 
+def _stop_as_by_ctrl_c() -> None:
+    """Who is told to end, or whose terminal is closed, ends the programs that it has started first, as at Ctrl-C."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:  # nohup(1)
+            signal.signal(number, signal.default_int_handler)
+
+
 if __name__ == "__main__":
+    _stop_as_by_ctrl_c()
     try:
         status = main()
         sys.stdout.flush()
     except BrokenPipeError:  # the reader, `head` perhaps, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 1
+    except KeyboardInterrupt:
+        status = INTERRUPTED
     sys.exit(status)

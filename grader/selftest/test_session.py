@@ -15,6 +15,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from grader.harness.build import KIT, Build
 from grader.harness.lab import Lab
 from grader.harness.program import Program
@@ -71,7 +73,7 @@ def _until(screen: int, end: bytes) -> bytes:
 
 def _grading(out: Path, *options: str) -> subprocess.Popen[str]:
     """`make grade` of the reference; Ctrl-C ends it, also where the tests run in the background, which does not listen to it."""
-    return subprocess.Popen(["env", "--default-signal=INT", sys.executable, "-m", "grader", "grade", "--out", str(out), *options],
+    return subprocess.Popen(["env", "--default-signal=INT,TERM,HUP", sys.executable, "-m", "grader", "grade", "--out", str(out), *options],
                             cwd=KIT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
 
 
@@ -82,17 +84,30 @@ def _until_true(condition: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
-def test_an_interrupted_grading_is_no_result(tmp_path: Path) -> None:
+def _at_work_in(build: Path) -> list[bytes]:
+    """The commands of all processes that name the directory: programs, tools around them, compilers."""
+    commands = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            commands.append((process / "cmdline").read_bytes())
+        except OSError:
+            continue  # it has ended
+    return [command for command in commands if bytes(build) in command]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
+def test_an_interrupted_grading_is_no_result(tmp_path: Path, number: signal.Signals) -> None:
     def verdicts() -> set[str]:
         record = tmp_path / "record.json"
         return {check["verdict"] for check in json.loads(record.read_text())["checks"]} if record.is_file() else set()
 
     grading = _grading(tmp_path)
-    _until_true(lambda: "passed" in verdicts())
-    grading.send_signal(signal.SIGINT)
+    _until_true(lambda: "passed" in verdicts() and _at_work_in(tmp_path / "build") != [])
+    grading.send_signal(number)
     _output, errors = grading.communicate(timeout=LONGEST)
     assert grading.returncode == 3 and "this is no result" in errors, errors
     assert verdicts() >= {"passed", "not run"}, "what was judged stays"
+    assert _at_work_in(tmp_path / "build") == [], "what was started has ended"
 
 
 def test_a_second_grading_in_one_directory_waits_before_it_touches_anything(tmp_path: Path) -> None:
